@@ -1,0 +1,1 @@
+"""The loop: data, training, serving."""
