@@ -1,0 +1,58 @@
+"""Everything that has to pass before a change lands: sets up its own environment, then runs every suite.
+
+Needs Python 3.11+ and git, nothing else:  python3 scripts/test.py [--fast]
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+ENVIRONMENT = ROOT / ".venv"
+BIN = ENVIRONMENT / ("Scripts" if os.name == "nt" else "bin")
+PYTHON = str(BIN / "python")
+
+SETUP = [
+    [sys.executable, "-m", "venv", str(ENVIRONMENT)],
+    [PYTHON, "-m", "pip", "install", "--quiet", "--require-hashes", "-r", "requirements-dev.txt"],
+    [PYTHON, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "-e", "."],
+]
+FAST = [
+    ["ruff", "check"],
+    ["ruff", "format", "--check"],
+    ["mypy"],
+    ["lint-imports"],
+    [PYTHON, "scripts/docs.py", "--check"],
+    [PYTHON, "-m", "pytest", "-m", "not slow", "-n", "2", "--cov", "--cov-report=term:skip-covered"],
+]
+SLOW = [
+    [PYTHON, "-m", "pytest", "-m", "slow", "-n", "2", "--dist", "worksteal"],
+]
+
+
+def run(command: list[str]) -> None:
+    """Run one step and stop at the first that fails, with its exit code."""
+    print(f"\n$ {' '.join(command)}", flush=True)
+    started = time.monotonic()
+    path = os.pathsep.join([str(BIN), os.environ.get("PATH", "")])
+    outcome = subprocess.run(command, cwd=ROOT, env={**os.environ, "PATH": path}, check=False)
+    print(f"{time.monotonic() - started:.0f} s", flush=True)
+    if outcome.returncode:
+        sys.exit(outcome.returncode)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--fast", action="store_true", help="leave out the slow suites")
+    for command in [*SETUP, *FAST, *([] if parser.parse_args().fast else SLOW)]:
+        executable = BIN / command[0]
+        run([str(executable) if executable.exists() else command[0], *command[1:]])
+
+
+if __name__ == "__main__":
+    main()
