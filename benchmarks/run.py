@@ -1,0 +1,214 @@
+"""Prints the figures that mlscaffold promises, each beside its peer measured in the same run.
+
+    python benchmarks/run.py [tool] [loop] [large] [self-test]
+
+Times are wall-clock seconds of whole commands, the median of alternating runs. Exit code 1 when a
+figure is missed. Needs an environment in which mlscaffold is installed; makes the rest itself.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+BIN = Path(sys.executable).parent
+ROOT = Path(__file__).resolve().parent.parent
+
+# What a data scientist would write without us: the same libraries, one fit, one score.
+BARE_SCRIPT = """
+import pandas as pd, pandera.pandas, pyarrow, skops.io, yaml
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.metrics import roc_auc_score
+table = pd.read_csv("data/sample/seattle-weather.csv", parse_dates=["date"])
+X = table.drop(columns=["date", "weather"]).assign(month=table["date"].dt.month)
+cut = int(len(table) * 0.8)
+model = HistGradientBoostingClassifier(max_iter=150, random_state=0)
+model.fit(X[:cut], table["weather"][:cut])
+print(roc_auc_score(
+    table["weather"][cut:], model.predict_proba(X[cut:]), multi_class="ovr", average="weighted",
+    labels=model.classes_))
+"""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One promise: what was measured, what it may be at most, and how it reads."""
+
+    name: str
+    value: float
+    limit: float
+    reading: str
+
+    @property
+    def is_met(self) -> bool:
+        return self.value <= self.limit
+
+
+def run(*command: str | Path, cwd: Path, codes: tuple[int, ...] = (0,)) -> str:
+    """Run a command and return its stdout; anything but the expected exit codes ends the benchmark."""
+    outcome = subprocess.run(
+        [str(part) for part in command], cwd=cwd, capture_output=True, text=True, check=False
+    )
+    if outcome.returncode not in codes:
+        sys.exit(f"{' '.join(map(str, command))}\n{outcome.stdout}{outcome.stderr}")
+    return outcome.stdout
+
+
+def seconds(action: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    action()
+    return time.perf_counter() - started
+
+
+def alternate(repeats: int, *actions: Callable[[], object]) -> list[float]:
+    """Median seconds of each action, run in turns so that a busy machine slows all of them alike."""
+    times = [[seconds(action) for action in actions] for _ in range(repeats)]
+    return [statistics.median(column) for column in zip(*times, strict=True)]
+
+
+def ratio(name: str, ours: float, peer: float, limit: float, peer_name: str) -> Figure:
+    return Figure(name, ours / peer, limit, f"{ours:.2f} s against {peer:.2f} s ({peer_name})")
+
+
+def tool(folder: Path) -> Iterator[Figure]:
+    """Start-up and rendering, against Copier."""
+    ours, peer = alternate(
+        9,
+        lambda: run(BIN / "mlscaffold", "--help", cwd=folder),
+        lambda: run(BIN / "copier", "--help", cwd=folder),
+    )
+    yield ratio("mlscaffold --help", ours, peer, 0.35, "copier --help")
+    places = iter(range(10_000))
+    ours, peer = alternate(
+        7,
+        lambda: run(
+            BIN / "mlscaffold", "new", f"ours{next(places)}", "--defaults", "--no-env", cwd=folder
+        ),
+        lambda: run(
+            *(BIN / "copier", "copy", "--defaults", "--quiet", "--vcs-ref", "HEAD"),
+            *(ROOT, f"peer{next(places)}"),
+            cwd=folder,
+        ),
+    )
+    yield ratio("new --no-env", ours, peer, 1.0, "copier copy, render alone")
+
+
+def loop(folder: Path) -> Iterator[Figure]:
+    """Rounds of the loop, against a bare script that imports the same, fits and scores."""
+    project = folder / "loop"
+    run(BIN / "mlscaffold", "new", project, "--defaults", cwd=folder)
+    python, command = project / ".venv/bin/python", project / ".venv/bin/loop"
+
+    def bare() -> None:
+        run(python, "-c", BARE_SCRIPT, cwd=project)
+
+    def first() -> None:
+        run(command, "data", "infer", cwd=project)
+        run(command, "retrain", cwd=project, codes=(0, 10, 20))
+
+    bare()  # byte-compiles, as the first import of any environment does
+    ours, peer = seconds(first), alternate(3, bare)[0]
+    yield ratio("first model", ours, peer, 4.0, "bare script")
+    ours, peer = alternate(5, lambda: run(command, "retrain", cwd=project), bare)
+    yield ratio("nothing changed", ours, peer, 0.6, "bare script")
+    rates = iter(range(1, 100))
+    ours, peer = alternate(
+        5,
+        lambda: run(
+            *(command, "train", "--set", f"model.learning_rate={0.05 + next(rates) / 1000}"),
+            cwd=project,
+            codes=(0, 10, 20),
+        ),
+        bare,
+    )
+    yield ratio("one parameter changed", ours, peer, 2.0, "bare script")
+
+
+def write_large_table(path: Path, *, rows: int, columns: int) -> None:
+    """A CSV with `columns` columns besides the target: numbers, categories, gaps and dates."""
+    numbers = random.Random(0)
+    names = [f"number_{i}" for i in range(columns - 4)] + ["region", "plan", "seen", "member"]
+    with path.open("w", encoding="utf-8") as file:
+        print(*names, "left", sep=",", file=file)
+        for row in range(rows):
+            values = [numbers.gauss(0, 1) for _ in range(columns - 4)]
+            region = numbers.choice("north south east west".split())
+            left = values[0] + values[1] * (region == "north") + numbers.gauss(0, 1) > 1
+            cells = ["" if numbers.random() < 0.02 else f"{value:.4f}" for value in values]
+            day = f"{2024 + row * 2 // rows}-{row * 12 // rows % 12 + 1:02}-{row % 28 + 1:02}"
+            print(
+                *(*cells, region, numbers.choice("abc"), day, row % 2, "yes" if left else "no"),
+                sep=",",
+                file=file,
+            )
+
+
+def large(folder: Path) -> Iterator[Figure]:
+    """100,000 rows and 30 columns through the whole loop: seconds and peak memory."""
+    write_large_table(folder / "large.csv", rows=100_000, columns=30)
+    project = folder / "large"
+    run(
+        *(BIN / "mlscaffold", "new", project, "--defaults"),
+        *("--data-uri", "large.csv", "--target", "left"),
+        cwd=folder,
+    )
+    command = project / ".venv/bin/large"
+
+    def rounds() -> None:
+        run(command, "data", "infer", cwd=project)
+        run(command, "retrain", cwd=project, codes=(0, 10, 20))
+
+    took = seconds(rounds)
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
+    yield Figure("100,000 rows x 30 columns", took / 60, 3.0, f"{took / 60:.2f} minutes")
+    yield Figure("  its peak memory", peak, 4.0, f"{peak:.2f} GiB in the largest process")
+
+
+def self_test(folder: Path) -> Iterator[Figure]:
+    """The share of equal models that the gate would promote, over 200 repetitions."""
+    project = folder / "selftest"
+    run(BIN / "mlscaffold", "new", project, "--defaults", "--run", cwd=folder)
+    answer = run(
+        *(project / ".venv/bin/selftest", "gate", "--self-test", "--format", "json"),
+        cwd=project,
+        codes=(0, 1),
+    )
+    found = json.loads(answer)
+    rate = found["false_promotion_rate"]
+    yield Figure("false promotions", rate, 0.05, f"{rate:.1%} of {found['repetitions']}")
+
+
+SUITES = {"tool": tool, "loop": loop, "large": large, "self-test": self_test}
+
+
+def main() -> None:
+    chosen = sys.argv[1:] or list(SUITES)
+    if unknown := [name for name in chosen if name not in SUITES]:
+        sys.exit(f"There is no suite {unknown[0]!r}; there are {', '.join(SUITES)}.")
+    missed = 0
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["MLSCAFFOLD_HOME"] = str(Path(folder) / "home")
+        for name in chosen:
+            for figure in SUITES[name](Path(folder)):
+                missed += not figure.is_met
+                mark = "met   " if figure.is_met else "MISSED"
+                print(
+                    f"{mark} {figure.name:28} {figure.value:6.2f} of at most {figure.limit:<5}"
+                    f" {figure.reading}",
+                    flush=True,
+                )
+    sys.exit(1 if missed else 0)
+
+
+if __name__ == "__main__":
+    main()
