@@ -11,7 +11,7 @@ _KINDS = {
     "an AWS key": r"\b(AKIA|ASIA)[A-Z0-9]{12,}",
     "a Slack token": r"\bxox[a-z]-[A-Za-z0-9-]{8,}",
     "a Google key": r"\bAIza[A-Za-z0-9_-]{30,}",
-    "an API key": r"\b(sk-[A-Za-z0-9_-]{20,}|hf_[A-Za-z0-9]{20,}|dapi[0-9a-f]{32}|pypi-[A-Za-z0-9_-]{16,})",
+    "an API key": r"\b(sk-[\w-]{20,}|hf_[A-Za-z0-9]{20,}|dapi[0-9a-f]{32}|pypi-[\w-]{16,})",
     "a JSON web token": r"\beyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}",
     # user:secret@host; a secret that is read from the environment, ${NAME}, is none.
     "a password": r"://[^/\s@:]*:(?!\$\{\w+\}@)[^\s@]+@",

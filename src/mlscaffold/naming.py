@@ -24,14 +24,15 @@ KEYWORDS = {word.lower() for word in (*keyword.kwlist, *keyword.softkwlist)}
 # The packages and programs of a project's environment, by the names to install and to import.
 PACKAGES = set(
     """
-    alembic attr attrs click conftest copier dask dateutil detect_secrets docs dvc fastapi fsspec git
-    httpx ibis jinja2 joblib kubernetes lightgbm matplotlib mlflow mlflow_skinny mlscaffold mypy nbformat
-    nbstripout numpy optuna packaging pandas pandas_stubs pandera pip pluggy pre_commit pre_commit_hooks
-    prometheus_client psutil pyarrow pydantic pygments pygit2 pytest pytest_cov python pyyaml ray
-    requests rich ruamel ruff scikit_learn scipy setuptools sklearn skops sqlalchemy src starlette
-    statsmodels tabulate tests torch tqdm types_pyyaml typing_extensions urllib3 uv uvicorn wheel
-    xgboost yaml
-    """.split()
+    alembic attr attrs click conftest copier dask dateutil detect_secrets docs dvc fastapi
+    fsspec git httpx ibis jinja2 joblib kubernetes lightgbm matplotlib mlflow
+    mlflow_skinny mlscaffold mypy nbformat nbstripout numpy optuna packaging pandas
+    pandas_stubs pandera pip pluggy pre_commit pre_commit_hooks prometheus_client psutil
+    pyarrow pydantic pygments pygit2 pytest pytest_cov python pyyaml ray requests rich
+    ruamel ruff scikit_learn scipy setuptools sklearn skops sqlalchemy src starlette
+    statsmodels tabulate tests torch tqdm types_pyyaml typing_extensions urllib3 uv
+    uvicorn wheel xgboost yaml
+    """.split()  # noqa: SIM905 - a table to read
 )
 
 # Control characters, and characters without a width that change how the text around them is shown.
@@ -66,8 +67,8 @@ def check_project_name(name: str) -> None:
     """Raises unless name can be a package, a command and a folder on every system."""
     if not NAME.fullmatch(name):
         raise MlscaffoldError(
-            f"project_name {_shown(name)}: a name starts with a letter and has at most 50 lower-case "
-            'letters, digits, "-" and "_"; for example churn-model.'
+            f"project_name {_shown(name)}: a name starts with a letter and has at most 50 "
+            'lower-case letters, digits, "-" and "_"; for example churn-model.'
         )
     if owner := reserved_by(name):
         raise MlscaffoldError(
@@ -93,8 +94,8 @@ def check_answers(answers: Mapping[str, Any]) -> None:
         for text in _texts(answer):
             if kind := credentials.find(text):
                 raise MlscaffoldError(
-                    f"{question}: the answer looks like {kind} and would be written into the project; "
-                    "keep it in the environment."
+                    f"{question}: the answer looks like {kind} and would be written into the "
+                    "project; keep it in the environment."
                 )
             if problem := _text_problem(text, LONGEST_ANSWER):
                 raise MlscaffoldError(f"{question}: the answer {problem}; write it without.")

@@ -1,0 +1,270 @@
+"""Reads the first rows of the table behind an address: files by fsspec, databases by SQLAlchemy."""
+
+from __future__ import annotations
+
+import difflib
+import io
+import os
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mlscaffold import credentials
+from mlscaffold.errors import MlscaffoldError
+
+MOST_ROWS = 100_000
+MOST_BYTES = 64_000_000
+FORMATS = {".csv": "CSV", ".parquet": "Parquet", ".jsonl": "JSON lines", ".ndjson": "JSON lines"}
+_QUERY = re.compile(r"\s*(select|with)\b", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The first rows of a table, and how many it has in all (an estimate unless `exact`)."""
+
+    table: Any  # a pyarrow.Table; pyarrow has no type hints
+    rows: int
+    exact: bool = True
+
+
+def read(address: str, *, cwd: Path) -> Sample:
+    """At most the first MOST_ROWS rows; a relative path counts from cwd, ${NAME} is looked up.
+
+    Raises MlscaffoldError, without any password, when the address does not open.
+    """
+    if kind := credentials.find(address):
+        raise MlscaffoldError(
+            f"the data's address holds {kind}; write ${{NAME}} in its place and set NAME in the "
+            "environment."
+        )
+    if re.search(r"[\x00-\x1f]", address) or not address.strip():
+        raise MlscaffoldError(
+            "the data's address is empty or has a control character; give a path."
+        )
+    names = re.findall(r"\$\{(\w+)\}", address)
+    if missing := [name for name in names if name not in os.environ]:
+        raise MlscaffoldError(f"{address}: {missing[0]} is not set; export it and run this again.")
+    secrets = {os.environ[name]: f"${{{name}}}" for name in names if os.environ[name]}
+    located = re.sub(r"\$\{(\w+)\}", lambda match: os.environ[match[1]], address)
+    if local := split_local(located):
+        located = f"{local[0]}{absolute(local[1], cwd)}{local[2]}"
+    try:
+        sample = _read_query(located) if is_sql(located) else _read_files(located)
+    except MlscaffoldError as error:
+        raise MlscaffoldError(_masked(f"{address}: {error.message}", secrets)) from None
+    except Exception as error:  # any library may stand behind an address, with errors of its own
+        reason = _masked(_reason(error), secrets)
+        raise MlscaffoldError(f"{address} does not open: {reason}") from None
+    if not sample.table.num_rows:
+        raise MlscaffoldError(f"{address} has a header but no rows; give a table with data in it.")
+    return sample
+
+
+def is_sql(address: str) -> bool:
+    """Whether address is `dialect://…#table or query`, to be read by SQLAlchemy."""
+    import fsspec
+
+    scheme, separator, _ = address.partition("://")
+    return bool(separator) and scheme.split("::")[0] not in fsspec.available_protocols()
+
+
+def split_local(address: str) -> tuple[str, str, str] | None:
+    """A path on this machine with what stands before and after it; None for any other address."""
+    if "://" not in address:
+        return "", address, ""
+    if match := re.fullmatch(r"(sqlite(?:\+\w+)?:///)([^?#]+)(.*)", address, re.DOTALL):
+        return match[1], match[2], match[3]
+    return None
+
+
+def absolute(path: str, folder: Path) -> str:
+    """The path, counted from folder if it is relative; links stay as they are."""
+    return os.path.normpath(folder.absolute() / Path(path).expanduser())
+
+
+def closest(name: str, names: Iterable[str]) -> str:
+    """A question for the nearest of names, or a list of the first ones."""
+    names = list(names)
+    lower = {other.lower(): other for other in reversed(names)}
+    if near := difflib.get_close_matches(name.lower(), lower, n=1):
+        return f"did you mean {lower[near[0]]!r}?"
+    return f"there are {', '.join(names[:8])}{', …' if len(names) > 8 else ''}."
+
+
+def _read_files(address: str) -> Sample:
+    import fsspec
+    import pyarrow as pa
+
+    files, paths = fsspec.core.url_to_fs(address)
+    paths = _table_files(files, paths)
+    read_one = {"CSV": _read_csv, "JSON lines": _read_lines, "Parquet": _read_parquet}
+    samples: list[Sample] = []
+    for path in paths:
+        samples.append(read_one[_format(path)](files, path))
+        if sum(sample.table.num_rows for sample in samples) >= MOST_ROWS:
+            break
+    table = pa.concat_tables([sample.table for sample in samples], promote_options="permissive")
+    rows = sum(sample.rows for sample in samples)
+    unread = len(paths) - len(samples)
+    exact = not unread and all(sample.exact for sample in samples)
+    return Sample(table.slice(0, MOST_ROWS), rows + unread * rows // len(samples), exact)
+
+
+def _table_files(files: Any, path: str) -> list[str]:
+    """The files that a path, a folder or a pattern stands for, in stable order."""
+    if "*" in path or "[" in path:
+        found = [name for name in files.glob(path) if _suffix(name) in FORMATS]
+    elif files.isfile(path):
+        found = [path]
+    elif files.isdir(path):
+        found = [name for name in files.find(path) if _suffix(name) in FORMATS]
+    else:
+        raise MlscaffoldError("no such file; look at the path and at the folder you are in.")
+    if not found:
+        raise MlscaffoldError(
+            f"holds no {', '.join(FORMATS)} file; name another folder or pattern."
+        )
+    if len(formats := {_format(name) for name in found}) > 1:
+        raise MlscaffoldError(
+            f"mixes {' and '.join(sorted(formats))}; use a pattern such as *.csv."
+        )
+    return sorted(found)
+
+
+def _suffix(path: str) -> str:
+    return Path(re.sub(r"(\.(gz|bz2|xz|zst))?(\?.*)?$", "", path)).suffix.lower()
+
+
+def _format(path: str) -> str:
+    if (suffix := _suffix(path)) not in FORMATS:
+        raise MlscaffoldError(f"a table ends in {', '.join(FORMATS)}, not {suffix or 'nothing'!r}.")
+    return FORMATS[suffix]
+
+
+def _head(files: Any, path: str) -> tuple[bytes, float]:
+    """A file's first MOST_BYTES, cut at the end of a row, and the share of the file they are."""
+    with files.open(path, "rb", compression="infer") as file:
+        data = file.read(MOST_BYTES)
+    if len(data) < MOST_BYTES:
+        return data, 1.0
+    cut = data.rfind(b"\n")
+    while cut > 0 and data.count(b'"', 0, cut) % 2:  # this line end is inside a quoted value
+        cut = data.rfind(b"\n", 0, cut)
+    size = files.size(path) or len(data)
+    return data[: cut + 1], min(1.0, (cut + 1) / size)
+
+
+def _read_csv(files: Any, path: str) -> Sample:
+    import pyarrow.csv
+
+    data, share = _head(files, path)
+    first = data.split(b"\n", 1)[0]
+    if not data.strip():
+        raise MlscaffoldError("is an empty file; give a table with a header and rows.")
+    if b"\0" in data[:4096]:
+        raise MlscaffoldError("is not a CSV file, whatever its name says.")
+    if b"," not in first and (b";" in first or b"\t" in first):
+        raise MlscaffoldError("separates its values by ';' or tabs; write it with commas.")
+    convert = pyarrow.csv.ConvertOptions(strings_can_be_null=True)
+    parse = pyarrow.csv.ParseOptions(newlines_in_values=b'"' in data)
+    table = pyarrow.csv.read_csv(io.BytesIO(data), convert_options=convert, parse_options=parse)
+    if binary := [f.name for f in table.schema if pyarrow.types.is_binary(f.type)]:
+        raise MlscaffoldError(f"{binary[0]!r} is not UTF-8 text; convert the file, with iconv say.")
+    return _sampled(table, share)
+
+
+def _read_lines(files: Any, path: str) -> Sample:
+    import pyarrow.json
+
+    data, share = _head(files, path)
+    if not data.strip():
+        raise MlscaffoldError("is an empty file; give a table with rows.")
+    if data.lstrip()[:1] != b"{":
+        raise MlscaffoldError("is not JSON lines; write one object on each line.")
+    block = pyarrow.json.ReadOptions(block_size=max(len(data), 1))
+    return _sampled(pyarrow.json.read_json(io.BytesIO(data), read_options=block), share)
+
+
+def _sampled(table: Any, share: float) -> Sample:
+    return Sample(table.slice(0, MOST_ROWS), round(table.num_rows / share), share == 1.0)
+
+
+def _read_parquet(files: Any, path: str) -> Sample:
+    import pyarrow as pa
+    import pyarrow.parquet
+
+    with files.open(path, "rb") as file:
+        source = pyarrow.parquet.ParquetFile(file)
+        batches, rows = [], 0
+        for batch in source.iter_batches(batch_size=MOST_ROWS):
+            batches.append(batch)
+            rows += batch.num_rows
+            if rows >= MOST_ROWS:
+                break
+        table = pa.Table.from_batches(batches, schema=source.schema_arrow)
+        return Sample(table.slice(0, MOST_ROWS), source.metadata.num_rows)
+
+
+def _read_query(address: str) -> Sample:
+    import pyarrow as pa
+    import sqlalchemy
+
+    url, _, what = address.partition("#")
+    local = split_local(address)
+    if local and not Path(local[1]).is_file():  # SQLite would make it
+        raise MlscaffoldError("no such file; look at the path and at the folder you are in.")
+    engine = sqlalchemy.create_engine(url)
+    try:
+        query = what if _QUERY.match(what) else _select_all(sqlalchemy.inspect(engine), what)
+        query = query.strip().rstrip(";")
+        with engine.connect() as connection:
+            count = f"SELECT COUNT(*) FROM ({query}) AS counted"
+            rows = connection.execute(sqlalchemy.text(count)).scalar_one()
+            result = connection.execution_options(stream_results=True).execute(
+                sqlalchemy.text(query)
+            )
+            names, values = list(result.keys()), result.fetchmany(MOST_ROWS)
+    finally:
+        engine.dispose()
+    columns = zip(*values, strict=True) if values else ([] for _ in names)
+    return Sample(pa.Table.from_arrays([_array(c) for c in columns], names=names), int(rows))
+
+
+def _select_all(inspector: Any, table: str) -> str:
+    schema, _, name = table.rpartition(".")
+    names = [*inspector.get_table_names(schema or None), *inspector.get_view_names(schema or None)]
+    if not table:
+        raise MlscaffoldError(f"name a table or a query after '#': {closest('', names)}")
+    if name not in names:
+        raise MlscaffoldError(f"has no table {table!r}; {closest(name, names)}")
+    quote = inspector.dialect.identifier_preparer.quote
+    return f"SELECT * FROM {'.'.join(quote(part) for part in (schema, name) if part)}"
+
+
+def _array(values: Iterable[Any]) -> Any:
+    """A column; values of several types become text."""
+    import pyarrow as pa
+
+    values = list(values)
+    try:
+        return pa.array(values)
+    except (pa.ArrowInvalid, pa.ArrowTypeError):
+        return pa.array([None if value is None else str(value) for value in values])
+
+
+def _reason(error: Exception) -> str:
+    """Why it failed, in one line, and what to install when a driver is missing."""
+    lines = str(getattr(error, "orig", None) or error).strip().splitlines()
+    if isinstance(error, ModuleNotFoundError):
+        return f"install {error.name} beside mlscaffold and run this again."
+    if type(error).__name__ == "NoSuchModuleError":
+        return "neither fsspec nor SQLAlchemy knows this kind of address; look at how it begins."
+    return lines[0][:300] if lines else type(error).__name__
+
+
+def _masked(text: str, secrets: Mapping[str, str]) -> str:
+    for secret, name in secrets.items():
+        text = text.replace(secret, name)
+    return text
