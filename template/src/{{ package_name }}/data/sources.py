@@ -1,0 +1,209 @@
+"""Reads tables from addresses, and pulls the source's rows into batches under data/raw."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import pandas as pd
+import pyarrow as pa
+from pyarrow import csv, json, parquet
+
+from ..errors import ContractError, ProjectError
+from ..settings import Settings
+
+ENDINGS = (".csv", ".parquet", ".jsonl", ".ndjson")
+
+
+@dataclass(frozen=True)
+class Pulled:
+    """What a pull changed in data/raw."""
+
+    new: list[Path]
+    unchanged: int
+
+
+def read(address: str, *, root: Path) -> pd.DataFrame:
+    """The whole table behind an address; relative paths start at the project's root.
+
+    CSV, Parquet or JSON lines under any fsspec scheme, patterns and folders too, or a SQL address
+    `dialect://…#table` or `#select …`. `${NAME}` is taken from the environment.
+    """
+    if is_sql(address):
+        return _read_sql(_expand(address), root)
+    frames = [frame for _, frame in _read_files(address, root)]
+    return pd.concat(frames, ignore_index=True)
+
+
+def read_batch(path: Path) -> pd.DataFrame:
+    """One file as a table; ContractError when it is none, is ragged or holds no row."""
+    with path.open("rb") as file:
+        return _parse(file, path.name)
+
+
+def pull(settings: Settings) -> Pulled:
+    """Brings the source into data/raw: its files, or its months, or its one table as Parquet batches.
+
+    A batch is written only when its rows differ from those that are there.
+    """
+    folder = settings.root / "data" / "raw"
+    folder.mkdir(parents=True, exist_ok=True)
+    new, unchanged = [], 0
+    for name, frame in _batches(settings):
+        path = folder / f"{name}.parquet"
+        table = pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(None)
+        if path.exists() and parquet.read_table(path).equals(table):
+            unchanged += 1
+            continue
+        temporary = path.with_suffix(".partial")
+        parquet.write_table(table, temporary)
+        temporary.replace(path)
+        new.append(path)
+    return Pulled(new, unchanged)
+
+
+def batch_paths(root: Path) -> list[Path]:
+    """The batches in data/raw, oldest name first."""
+    paths = sorted((root / "data" / "raw").glob("*.parquet"))
+    if not paths:
+        raise ProjectError("data/raw holds no batch: type `pull` after the project's command.")
+    return paths
+
+
+def is_sql(address: str) -> bool:
+    scheme = address.partition("://")[0].partition("+")[0]
+    return scheme in {"sqlite", "postgresql", "mysql", "mariadb", "mssql", "oracle", "duckdb"}
+
+
+def as_dates(column: pd.Series) -> pd.Series | None:
+    """Text as dates when all of it reads so in one of the usual forms, else None."""
+    if pd.api.types.is_datetime64_any_dtype(column):
+        return column.dt.tz_localize(None).astype("datetime64[us]")
+    text = column.dropna().astype(str)
+    if text.empty or not text.head(50).str.contains(r"\d[-/.]\d").all():
+        return None
+    for form in ("ISO8601", "%Y/%m/%d", "%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y"):
+        if pd.to_datetime(text, format=form, errors="coerce").notna().all():
+            dates = pd.to_datetime(column.astype(object), format=form, errors="coerce", utc=True)
+            return dates.dt.tz_localize(None).astype("datetime64[us]")
+    return None
+
+
+def _batches(settings: Settings) -> Iterator[tuple[str, pd.DataFrame]]:
+    data = settings.params.data
+    if not is_sql(data.uri):
+        files = list(_read_files(data.uri, settings.root))
+        if len(files) > 1:
+            yield from files
+            return
+        frame = files[0][1]
+    else:
+        frame = read(data.uri, root=settings.root)
+    dates = as_dates(frame[data.time]) if data.time in frame else None
+    if dates is None:
+        yield "table", frame
+        return
+    months = dates.dt.strftime("%Y-%m").fillna("undated")
+    for month, rows in frame.groupby(months, sort=True):
+        yield str(month), rows.reset_index(drop=True)
+
+
+def _read_files(address: str, root: Path) -> Iterator[tuple[str, pd.DataFrame]]:
+    address = _expand(address)
+    if "://" not in address:
+        address = str(root / address)
+    try:
+        filesystem, path = fsspec.core.url_to_fs(address)
+        if filesystem.isdir(path):
+            found = [name for name in filesystem.find(path) if name.endswith(ENDINGS)]
+        else:
+            found = filesystem.glob(path) if "*" in path else [path]
+        if not found:
+            raise ProjectError(f"{masked(address)} holds no file that ends in {', '.join(ENDINGS)}.")
+        for name in sorted(found):
+            with filesystem.open(name, "rb") as file:
+                yield Path(name).stem, _parse(file, Path(name).name)
+    except (OSError, ValueError, ImportError) as error:
+        raise ProjectError(f"{masked(address)} does not open: {masked(str(error))}") from None
+
+
+def _parse(file: Any, name: str) -> pd.DataFrame:
+    """A file as a frame: text stays text, nothing is executed, every row has all its cells."""
+    start = file.read(2)
+    file.seek(0)
+    if start[:1] == b"\x80" or not name.endswith(ENDINGS):
+        raise ContractError(
+            f"{name} is not a table of CSV, Parquet or JSON lines. A pickle is never opened: loading one runs code."
+        )
+    try:
+        if name.endswith(".parquet"):
+            table = parquet.read_table(pa.PythonFile(file))
+        elif name.endswith(".csv"):
+            table = _parse_csv(file)
+        else:
+            table = json.read_json(file)
+    except (pa.ArrowInvalid, UnicodeDecodeError) as error:
+        reason = re.sub(r"CSV parse error: Row #(\d+)", r"row \1", str(error)).splitlines()[0]
+        raise ContractError(f"{name}: {reason}") from None
+    if table.num_rows == 0:
+        raise ContractError(f"{name}: it holds no row, only a header.")
+    if len(set(table.column_names)) < table.num_columns:
+        raise ContractError(f"{name}: two columns have the same name.")
+    return table.to_pandas(date_as_object=False)
+
+
+def _parse_csv(file: Any) -> pa.Table:
+    """Types are found by column; one whose cells disagree stays text, and the contract says which."""
+    options = csv.ConvertOptions(strings_can_be_null=True)
+    # One thread: with several, Arrow does not know the number of the row that is ragged.
+    reading = csv.ReadOptions(use_threads=False, block_size=1 << 26)
+    try:
+        return csv.read_csv(file, read_options=reading, convert_options=options)
+    except pa.ArrowInvalid as error:
+        if "conversion error" not in str(error):
+            raise
+    file.seek(0)
+    names = csv.open_csv(file).schema.names
+    file.seek(0)
+    options = csv.ConvertOptions(
+        strings_can_be_null=True, column_types=dict.fromkeys(names, pa.string())
+    )
+    return csv.read_csv(file, read_options=reading, convert_options=options)
+
+
+def _read_sql(address: str, root: Path) -> pd.DataFrame:
+    import sqlalchemy
+
+    location, _, query = address.partition("#")
+    if not query:
+        raise ProjectError(f"{masked(address)} names no table: add #table or #select …")
+    location = re.sub(r"^(sqlite:///)(?!/)", rf"\g<1>{root}/", location)
+    try:
+        engine = sqlalchemy.create_engine(location)
+        with engine.connect() as connection:
+            if " " in query.strip():
+                return pd.read_sql_query(sqlalchemy.text(query), connection)
+            return pd.read_sql_table(query, connection)
+    except (sqlalchemy.exc.SQLAlchemyError, ValueError, ImportError) as error:
+        raise ProjectError(
+            f"{masked(address)} does not open: {masked(str(error).splitlines()[0])}"
+        ) from None
+
+
+def _expand(address: str) -> str:
+    def value(match: re.Match[str]) -> str:
+        if match[1] not in os.environ:
+            raise ProjectError(f"The data's address needs {match[1]} in the environment.")
+        return os.environ[match[1]]
+
+    return re.sub(r"\$\{(\w+)\}", value, address)
+
+
+def masked(text: str) -> str:
+    """The text without the passwords of the addresses in it."""
+    return re.sub(r"(://[^:/@\s]*):[^@/\s]+@", r"\1:***@", text)

@@ -1,0 +1,101 @@
+"""Which rows train a model and which judge it: a frozen holdout, and the newest window."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from ..errors import ProjectError
+from ..settings import Settings
+from . import contract as contracts
+
+HOLDOUT = Path("data/holdout.parquet")
+
+
+@dataclass(frozen=True)
+class Split:
+    """Typed rows for training, the frozen holdout, and newer rows that no model has seen (maybe none)."""
+
+    train: pd.DataFrame
+    holdout: pd.DataFrame
+    window: pd.DataFrame
+
+
+def freeze(frame: pd.DataFrame, settings: Settings) -> None:
+    """Writes data/holdout.parquet if it is not there: it stays the same for as long as the project lives.
+
+    With a time column it is the newest share of the rows, cut between two days; else a hash of the key decides.
+    """
+    path = settings.root / HOLDOUT
+    if path.exists():
+        return
+    chosen = frame[_is_held(frame, settings)].reset_index()
+    temporary = path.with_suffix(".partial")
+    chosen.to_parquet(temporary, index=False)
+    temporary.replace(path)
+
+
+def split(frame: pd.DataFrame, settings: Settings) -> Split:
+    """The frame of `contract.check_batches` in three parts that share no row."""
+    path = settings.root / HOLDOUT
+    contract = contracts.load(settings.root)
+    holdout = pd.read_parquet(path)
+    known = set(holdout["batch"])
+    holdout = contracts.coerce(holdout, contract, "holdout")[0][list(frame.columns)]
+    held = row_hashes(frame).isin(row_hashes(holdout))
+    window = _window(frame, held, holdout, known, settings)
+    train = frame[~held & ~window]
+    check_overlap(train, holdout)
+    return Split(
+        train.reset_index(drop=True),
+        holdout,
+        frame[window].reset_index(drop=True),
+    )
+
+
+def check_overlap(train: pd.DataFrame, holdout: pd.DataFrame) -> None:
+    """Raises ProjectError when a row of the holdout is among the training rows."""
+    shared = row_hashes(train).isin(row_hashes(holdout)).sum()
+    if shared:
+        raise ProjectError(
+            f"{shared:,} rows of the frozen holdout are among the training rows: the verdict would flatter the model."
+        )
+
+
+def row_hashes(frame: pd.DataFrame) -> pd.Series:
+    """One 64-bit number for each row's values."""
+    return pd.util.hash_pandas_object(frame, index=False)
+
+
+def _is_held(frame: pd.DataFrame, settings: Settings) -> pd.Series:
+    data = settings.params.data
+    if data.time:
+        days = frame[data.time].dt.normalize()
+        cut = days.sort_values().iloc[int(len(days) * (1 - data.holdout))]
+        held = days >= cut
+    else:
+        names = [name for name in data.key if name in frame] or list(frame.columns)
+        held = row_hashes(frame[names]) / 2.0**64 < data.holdout
+    if not 0 < held.sum() < len(held):
+        raise ProjectError(
+            f"{len(frame):,} rows cannot be split: too few, or all on one day. Set data.time to '' in params.yaml."
+        )
+    return pd.Series(held, index=frame.index)
+
+
+def _window(
+    frame: pd.DataFrame, held: pd.Series, holdout: pd.DataFrame, known: set[str], settings: Settings
+) -> pd.Series:
+    """The newest whole batches after the freeze that together have enough rows; none if they have not."""
+    names = frame.index.get_level_values("batch")
+    later = sorted(set(names) - known, reverse=True)
+    if time := settings.params.data.time:
+        last = frame[time].groupby(level="batch").max()
+        later = [name for name in later if last[name] > holdout[time].max()]
+    for count in range(1, len(later) + 1):
+        window = ~held & names.isin(later[:count])
+        if window.sum() >= settings.params.data.window:
+            return window
+    return held & False

@@ -1,0 +1,175 @@
+"""The settings of a round: params.yaml, one overlay from training/experiments, and --set."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from .errors import ProjectError
+
+
+M = TypeVar("M", bound=BaseModel)
+
+
+class Section(BaseModel):
+    """A part of params.yaml; a key that it does not know is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DataParams(Section):
+    uri: str
+    target: str
+    time: str = ""
+    key: list[str] = []
+    holdout: float = Field(0.2, gt=0, lt=0.9)
+    window: int = Field(60, ge=2)
+
+
+class FeatureParams(Section):
+    max_categories: int = Field(30, ge=2)
+
+
+class TrainingParams(Section):
+    task: Literal["classification", "regression"]
+    metric: str
+    random_state: int = 0
+
+
+class Params(Section):
+    """params.yaml: `model` holds the estimator's own keyword arguments."""
+
+    data: DataParams
+    features: FeatureParams = FeatureParams()
+    model: dict[str, Any] = {}
+    training: TrainingParams
+
+    def dump(self) -> dict[str, Any]:
+        return self.model_dump()
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Where the project is and what this round uses; `overrides` holds what differs from params.yaml."""
+
+    root: Path
+    params: Params
+    overrides: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def package(self) -> str:
+        return __package__ or "project"
+
+
+def find_root(start: Path | None = None) -> Path:
+    """The nearest folder above that holds params.yaml."""
+    start = (start or Path.cwd()).resolve()
+    for folder in (start, *start.parents):
+        if (folder / "params.yaml").is_file():
+            return folder
+    raise ProjectError(f"No params.yaml in {start} or above: change to the project's folder.")
+
+
+def load(
+    root: Path | None = None, *, sets: Sequence[str] = (), experiment: str | None = None
+) -> Settings:
+    """Reads params.yaml, then the overlay, then each `key=value` of `sets`.
+
+    Raises ProjectError on a file that is not YAML, an unknown key (the closest is named) or a wrong value.
+    """
+    root = find_root(root)
+    plain = read_yaml(root / "params.yaml")
+    overrides = flatten(_overlay(root, experiment)) if experiment else {}
+    overrides.update(_parse(item) for item in sets)
+    merged = yaml.safe_load(yaml.safe_dump(plain))
+    known = flatten(plain)
+    for key, value in overrides.items():
+        _put(merged, key, value, known)
+    changed = {key: value for key, value in overrides.items() if known.get(key, ...) != value}
+    return Settings(root, validate(Params, merged, "params.yaml"), changed)
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The mapping in a YAML file."""
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ProjectError(f"{path} does not exist.") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ProjectError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(content, dict):
+        raise ProjectError(f"{path} does not hold a mapping of keys to values.")
+    return content
+
+
+def validate(model: type[M], content: dict[str, Any], where: str) -> M:
+    """`content` as a `model`; the first thing that is wrong with it becomes one line."""
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        if first["type"] == "extra_forbidden":
+            raise ProjectError(f"{where}: unknown key {closest(place, _keys(model))}") from None
+        raise ProjectError(f"{where}: {place}: {first['msg']}.") from None
+
+
+def closest(word: str, known: Sequence[str]) -> str:
+    """'word', and the known word that it resembles most."""
+    near = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    return f"{word!r}" + (f"; did you mean {near[0]!r}?" if near else ".")
+
+
+def flatten(content: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """{"model": {"max_depth": 3}} as {"model.max_depth": 3}."""
+    flat: dict[str, Any] = {}
+    for key, value in content.items():
+        if isinstance(value, dict) and value:
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def _keys(model: type[BaseModel], prefix: str = "") -> list[str]:
+    keys: list[str] = []
+    for name, info in model.model_fields.items():
+        keys.append(f"{prefix}{name}")
+        if isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel):
+            keys += _keys(info.annotation, f"{prefix}{name}.")
+    return keys
+
+
+def _overlay(root: Path, experiment: str) -> dict[str, Any]:
+    folder = root / "training" / "experiments"
+    known = sorted(path.stem for path in folder.glob("*.yaml"))
+    if experiment not in known:
+        raise ProjectError(f"training/experiments has no {closest(experiment, known)}")
+    return read_yaml(folder / f"{experiment}.yaml")
+
+
+def _parse(item: str) -> tuple[str, Any]:
+    key, equals, value = item.partition("=")
+    if not equals or not key:
+        raise ProjectError(f"--set takes key=value, not {item!r}; for example model.max_depth=6")
+    try:
+        return key, yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise ProjectError(f"--set {key}: {value!r} is not a YAML value.") from None
+
+
+def _put(content: dict[str, Any], key: str, value: Any, known: dict[str, Any]) -> None:
+    """Sets a dotted key. `model` takes any key, since the estimator knows its own; the rest must exist."""
+    *folders, last = key.split(".")
+    for folder in folders:
+        content = content.get(folder, {}) if isinstance(content, dict) else {}
+    fits = isinstance(content, dict) and (key in known or folders == ["model"])
+    if not fits:
+        raise ProjectError(f"params.yaml has no key {closest(key, list(known))}")
+    content[last] = value
