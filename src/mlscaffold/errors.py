@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from typing import IO, Any
 
 import click
+
+_CREDENTIAL = re.compile(r"(?<=://)[^/@\s'\"]+(?=@)")
 
 
 class MlscaffoldError(click.ClickException):
@@ -12,5 +16,23 @@ class MlscaffoldError(click.ClickException):
 
     exit_code = 2
 
+    def format_message(self) -> str:
+        return mask(self.message)
+
     def show(self, file: IO[Any] | None = None) -> None:
         click.echo(f"mlscaffold: {self.format_message()}", file=file, err=file is None)
+
+
+def mask(text: str) -> str:
+    """The text, with *** for the user and password of every address in it."""
+    return _CREDENTIAL.sub("***", text)
+
+
+def unknown(what: str, name: str, valid: Iterable[str]) -> MlscaffoldError:
+    """The error for a name that does not exist; it names the closest one, or else all of them."""
+    from difflib import get_close_matches
+
+    names = sorted(valid)
+    close = get_close_matches(name, names, n=1)
+    hint = f"Did you mean {close[0]}?" if close else f"There are: {', '.join(names) or 'none'}."
+    return MlscaffoldError(f"Unknown {what} {name!r}. {hint}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -43,10 +43,26 @@ def folder_beside(destination: Path) -> Iterator[Path]:
 
 
 def move_into_place(folder: Path, destination: Path) -> None:
-    """Renames folder to destination, which must not exist or be an empty folder."""
-    if os.name == "nt" and destination.is_dir():
-        destination.rmdir()
-    folder.replace(destination)
+    """Renames folder to destination, which must not exist or be an empty folder.
+
+    An empty folder stays the one it was, as a shell may stand in it.
+    """
+    if not destination.is_dir():
+        folder.replace(destination)
+        return
+    for entry in sorted(folder.iterdir()):
+        entry.replace(destination / entry.name)
+
+
+def make_whole(folder: Path, fill: Callable[[Path], object]) -> None:
+    """Replaces folder by one that fill has filled: it is there wholly or not at all."""
+    with folder_beside(folder) as temporary:
+        fresh = temporary / "fresh"
+        fresh.mkdir()
+        fill(fresh)
+        if folder.exists():
+            folder.replace(temporary / "old")
+        fresh.replace(folder)
 
 
 def remove(folder: Path) -> None:
@@ -58,3 +74,19 @@ def remove(folder: Path) -> None:
             function(path)
 
     shutil.rmtree(folder, onerror=make_writable)
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Holds the lock file path: of all processes that ask for it, one at a time goes on."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+b") as file:
+        if os.name == "nt":
+            import msvcrt
+
+            msvcrt.locking(file.fileno(), msvcrt.LK_LOCK, 1)  # type: ignore[attr-defined]
+        else:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield

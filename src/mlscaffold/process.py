@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,21 +17,22 @@ class Finished:
     stderr: str
 
     @property
-    def last_line(self) -> str:
-        """The last line it wrote to stderr, or to stdout: most often the reason of a failure."""
-        lines = [line for line in (self.stderr or self.stdout).splitlines() if line.strip()]
-        return lines[-1].strip() if lines else f"exit code {self.returncode}"
+    def reason(self) -> str:
+        """The line that says most likely why it failed: the first error, else the last line."""
+        lines = [line.strip() for line in (self.stderr + self.stdout).splitlines() if line.strip()]
+        errors = [line for line in lines if line.lower().startswith(("error", "fatal"))]
+        return [*errors, *reversed(lines), f"exit code {self.returncode}"][0]
 
 
 def run(command: Sequence[str], *, cwd: Path, env: Mapping[str, str] | None = None) -> Finished:
-    """Runs command in cwd with these variables added and returns what it wrote.
+    """Runs command in cwd, with env as its whole environment, and returns what it wrote.
 
     Raises FileNotFoundError when there is no such program.
     """
     done = subprocess.run(
         list(command),
         cwd=cwd,
-        env={**os.environ, **(env or {})},
+        env=env,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

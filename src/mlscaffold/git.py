@@ -1,0 +1,86 @@
+"""git: every call has an explicit folder, plain messages and none of a hook's variables."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from mlscaffold import process
+from mlscaffold.errors import MlscaffoldError
+
+OLDEST = (2, 38)
+# `git rev-parse --local-env-vars` without GIT_CONFIG_*: what points git at another repository.
+_REPOSITORY_VARIABLES = {
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+    "GIT_COMMON_DIR",
+    "GIT_DIR",
+    "GIT_GRAFT_FILE",
+    "GIT_IMPLICIT_WORK_TREE",
+    "GIT_INDEX_FILE",
+    "GIT_NAMESPACE",
+    "GIT_NO_REPLACE_OBJECTS",
+    "GIT_OBJECT_DIRECTORY",
+    "GIT_PREFIX",
+    "GIT_QUARANTINE_PATH",
+    "GIT_REPLACE_REF_BASE",
+    "GIT_SHALLOW_FILE",
+    "GIT_WORK_TREE",
+}
+# For machines on which nobody has told git who commits.
+_NOBODY = ("-c", "user.name=mlscaffold", "-c", "user.email=mlscaffold@localhost")
+
+
+class GitError(MlscaffoldError):
+    """A git command failed; the message is what git gave as its reason."""
+
+
+def environment() -> dict[str, str]:
+    """This process's variables, without a hook's, and such that git never waits for an answer."""
+    kept = {key: value for key, value in os.environ.items() if key not in _REPOSITORY_VARIABLES}
+    return {**kept, "LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0"}
+
+
+def run(*arguments: str, cwd: Path) -> str:
+    """What git writes, without the last line end. Raises GitError when it fails."""
+    try:
+        done = process.run(("git", *arguments), cwd=cwd, env=environment())
+    except FileNotFoundError:
+        raise MlscaffoldError("git is not installed. Install git 2.38 or newer.") from None
+    if done.returncode:
+        raise GitError(f"git {arguments[0]}: {done.reason.removeprefix('fatal: ')}")
+    return done.stdout.rstrip("\n")
+
+
+def check_version() -> None:
+    """Raises MlscaffoldError when git is missing or too old."""
+    text = run("--version", cwd=Path())
+    found = re.search(r"(\d+)\.(\d+)", text)
+    if not found or (int(found[1]), int(found[2])) < OLDEST:
+        version = text.removeprefix("git version ")
+        raise MlscaffoldError(f"git {version} is too old. Install git 2.38 or newer.")
+
+
+def is_root(folder: Path) -> bool:
+    """Whether folder is the root of a work tree, or a bare repository."""
+    return (folder / ".git").exists() or (
+        (folder / "HEAD").is_file() and (folder / "objects").is_dir()
+    )
+
+
+def commit_all(root: Path, message: str) -> str:
+    """Commits everything that git does not ignore; the commit's short id, "" if nothing changed.
+
+    The project's hooks do not run: these commits hold what programs wrote, not people.
+    """
+    run("add", "--all", cwd=root)
+    if not run("status", "--porcelain", cwd=root):
+        return ""
+    commit = ("commit", "--quiet", "--no-verify", "--message", message)
+    try:
+        run(*commit, cwd=root)
+    except GitError as error:
+        if not re.search(r"identity|empty ident|auto-detect|tell me who", error.message):
+            raise
+        run(*_NOBODY, *commit, cwd=root)
+    return run("rev-parse", "--short=7", "HEAD", cwd=root)
