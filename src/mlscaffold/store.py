@@ -1,0 +1,268 @@
+"""The store: one bare mirror per template address, one checkout per template commit.
+
+It is one folder (`MLSCAFFOLD_HOME`, else the platform's cache folder) that can be deleted any time.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import tomllib
+from dataclasses import dataclass
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from mlscaffold import files, git
+from mlscaffold.errors import MlscaffoldError, unknown
+
+_HEAD = "refs/mlscaffold/head"
+_SHORTCUTS = {"gh:": "https://github.com/", "gl:": "https://gitlab.com/"}
+_PACKAGE = Path(__file__).parent
+_BUNDLE = _PACKAGE / "template.bundle"
+_SHALLOW = _PACKAGE / "template.shallow"
+
+
+@dataclass(frozen=True)
+class Checkout:
+    """One version of a template, as files.
+
+    address: what projects record, understood by plain Copier
+    folder: the files
+    commit, version: the full id, and what `git describe` says; None for a folder without git
+    mirror: the bare repository that answers for address; None for a folder without git
+    """
+
+    address: str
+    folder: Path
+    commit: str | None = None
+    version: str | None = None
+    mirror: Path | None = None
+
+
+@dataclass(frozen=True)
+class _Mirror:
+    path: Path
+    head: str
+    version: str
+
+
+def home() -> Path:
+    """The store's folder."""
+    if given := os.environ.get("MLSCAFFOLD_HOME"):
+        return Path(given).absolute()
+    from platformdirs import user_cache_path
+
+    return user_cache_path("mlscaffold", appauthor=False)
+
+
+@cache
+def builtin_address() -> str:
+    """The address of the repository that mlscaffold was installed from.
+
+    Where pip noted none (PEP 610), or only a path of this machine, the package's metadata name it.
+    """
+    from importlib.metadata import distribution
+
+    package = distribution("mlscaffold")
+    origin = json.loads(package.read_text("direct_url.json") or "{}")
+    url = str(origin.get("url", ""))
+    if "vcs_info" not in origin or url.startswith("file:") or has_credential(url):
+        links = (link.partition(", ") for link in package.metadata.get_all("Project-URL") or [])
+        url = {label: target for label, _, target in links}["Repository"] + ".git"
+    return url if url.endswith(".git") else f"git+{url}"
+
+
+def has_credential(address: str) -> bool:
+    """Whether an address holds a password or, where git would send it as one, a user."""
+    try:
+        parts = urlsplit(address.removeprefix("git+"))
+        return bool(parts.password or (parts.username and parts.scheme in {"http", "https"}))
+    except ValueError:
+        return False
+
+
+def check_out(address: str | None, ref: str | None) -> Checkout:
+    """The template at address (None: the built-in one) and ref, fetched and as files.
+
+    Without a ref: the built-in template as it was built in; of others the newest release, or HEAD
+    where there is none. Raises MlscaffoldError when there is no such address or ref.
+    """
+    address = address or builtin_address()
+    source = _source(address)
+    if not _is_git(source):
+        if ref:
+            raise MlscaffoldError(f"{address} is a folder without git and has no ref {ref!r}.")
+        return Checkout(address, Path(source))
+    with files.locked(home() / "lock"):
+        mirror = _mirror(address, source)
+        commit = _commit(mirror, ref, is_builtin=address == builtin_address())
+        folder = _folder(mirror.path, commit)
+    at_head = commit == mirror.head
+    version = mirror.version if at_head else _describe(mirror.path, commit)
+    return Checkout(address, folder, commit, version, mirror.path)
+
+
+def uncommitted(address: str | None) -> bool:
+    """Whether the template is a checkout on this machine with changes that git has not got."""
+    source = _source(address or builtin_address())
+    folder = Path(source)
+    if not folder.is_dir() or not (folder / ".git").exists():
+        return False
+    return bool(git.run("status", "--porcelain", "--", "copier.y*ml", "template", cwd=folder))
+
+
+def absolute(address: str) -> str:
+    """The address, with a path on this machine made absolute; others as they are."""
+    if "://" in address or address.startswith((*_SHORTCUTS, "git@", "git+")):
+        return address
+    path = Path(address).expanduser()
+    return str(path.absolute()) if path.exists() else address
+
+
+def redirection(checkout: Checkout) -> dict[str, str]:
+    """The variables that make git, and Copier with it, take the address from the mirror."""
+    if checkout.mirror is None:
+        return {}
+    return {
+        "COPIER_CACHE_DIR": str(home() / "copier"),
+        "GIT_CONFIG_COUNT": "1",
+        "GIT_CONFIG_KEY_0": f"url.{checkout.mirror}.insteadOf",
+        "GIT_CONFIG_VALUE_0": _expanded(checkout.address),
+    }
+
+
+def _expanded(address: str) -> str:
+    """The address as git takes it: without Copier's shortcuts."""
+    for shortcut, host in _SHORTCUTS.items():
+        if address.startswith(shortcut):
+            path = address.removeprefix(shortcut).lstrip("/")
+            return host + path.removesuffix(".git") + ".git"
+    return address.removeprefix("git+")
+
+
+def _source(address: str) -> str:
+    """Where the template is fetched from."""
+    if address == builtin_address():
+        return str(_BUNDLE if _BUNDLE.exists() else _PACKAGE.parents[1])
+    return _expanded(address)
+
+
+def _is_git(source: str) -> bool:
+    path = Path(source)
+    return not path.is_dir() or git.is_root(path)
+
+
+def _mirror(address: str, source: str) -> _Mirror:
+    """The mirror of source, brought up to date."""
+    name = re.sub(r"[^A-Za-z0-9.]+", "-", address.partition(":")[2])[-40:].strip("-.")
+    path = home() / "mirrors" / f"{name}-{sha256(address.encode()).hexdigest()[:12]}.git"
+    state = path / "mlscaffold.json"
+    stamp = _stamp(Path(source))
+    try:
+        known = json.loads(state.read_text(encoding="utf-8"))
+        if stamp and known["stamp"] == stamp:
+            return _Mirror(path, known["head"], known["version"])
+    except (OSError, ValueError, KeyError):
+        files.make_whole(path, lambda folder: git.run("init", "--bare", "-q", ".", cwd=folder))
+    _fetch(address, source, path)
+    if address == builtin_address():
+        _tag_releases(path)
+    head = git.run("rev-parse", f"{_HEAD}^{{commit}}", cwd=path)
+    mirror = _Mirror(path, head, _describe(path, head))
+    known = {"stamp": stamp, "head": mirror.head, "version": mirror.version}
+    files.write_text(state, json.dumps(known))
+    return mirror
+
+
+def _stamp(source: Path) -> str:
+    """What changes when a source on this machine does; "" for one that has to be asked."""
+    if source.is_file():
+        status = source.stat()
+        return f"{source} {status.st_size} {status.st_mtime_ns}"
+    if source.is_dir():
+        refs = git.run("for-each-ref", "--format=%(objectname) %(refname)", cwd=source)
+        head = git.run("rev-parse", "HEAD", cwd=source)
+        return sha256(f"{source}\n{head}\n{refs}".encode()).hexdigest()
+    return ""
+
+
+def _fetch(address: str, source: str, mirror: Path) -> None:
+    if source == str(_BUNDLE) and _SHALLOW.exists():
+        (mirror / "shallow").write_bytes(_SHALLOW.read_bytes())
+    refs = (f"+HEAD:{_HEAD}", "+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")
+    options = ("--quiet", "--no-write-fetch-head", "--update-shallow", "--no-auto-gc")
+    try:
+        git.run("fetch", *options, "--end-of-options", source, *refs, cwd=mirror)
+    except git.GitError as error:
+        reason = error.message.partition(": ")[2]
+        raise MlscaffoldError(f"The template {address} cannot be fetched: {reason}.") from None
+
+
+def _tag_releases(mirror: Path) -> None:
+    """Tags every commit that changed project.version, for clones that came without tags."""
+    pickaxe = ("-G", r'^version = "', "--format=%H", "--reverse")
+    commits = git.run("log", *pickaxe, _HEAD, "--", "pyproject.toml", cwd=mirror).split()
+    tags = set(git.run("tag", "--list", cwd=mirror).split())
+    last = None
+    for commit in commits:
+        text = git.run("show", f"{commit}:pyproject.toml", cwd=mirror)
+        version = tomllib.loads(text).get("project", {}).get("version")
+        if version and version != last and "dev" not in version and f"v{version}" not in tags:
+            git.run("update-ref", f"refs/tags/v{version}", commit, cwd=mirror)
+        last = version
+
+
+def _describe(mirror: Path, commit: str) -> str:
+    return git.run("describe", "--tags", "--always", commit, cwd=mirror)
+
+
+def _commit(mirror: _Mirror, ref: str | None, *, is_builtin: bool) -> str:
+    if ref is None:
+        ref = None if is_builtin else _newest_release(mirror.path)
+        if ref is None:
+            return mirror.head
+    if ref == "HEAD":
+        return mirror.head
+    for candidate in (f"refs/tags/{ref}", f"refs/heads/{ref}", ref):
+        try:
+            pattern = f"{candidate}^{{commit}}"
+            return git.run("rev-parse", "--verify", "--end-of-options", pattern, cwd=mirror.path)
+        except git.GitError:
+            continue
+    names = git.run("for-each-ref", "--format=%(refname:lstrip=2)", "refs/tags", "refs/heads",
+                    cwd=mirror.path)  # fmt: skip
+    raise unknown("ref", ref, names.split())
+
+
+def _newest_release(mirror: Path) -> str | None:
+    """The highest tag that is a version and no pre-release, as Copier chooses it."""
+    from packaging.version import InvalidVersion, Version
+
+    def version(tag: str) -> Version | None:
+        try:
+            return Version(tag)
+        except InvalidVersion:
+            return None
+
+    tags = git.run("tag", "--list", cwd=mirror).split()
+    releases = [(found, tag) for tag in tags if (found := version(tag)) and not found.is_prerelease]
+    return max(releases)[1] if releases else None
+
+
+def _folder(mirror: Path, commit: str) -> Path:
+    """The files of a commit, in a clone of their own that borrows the mirror's objects."""
+    folder = home() / "checkouts" / mirror.stem / commit
+    if folder.exists():
+        return folder
+
+    def fill(clone: Path) -> None:
+        git.run("clone", "-q", "--shared", "--no-checkout", str(mirror), ".", cwd=clone)
+        git.run("-c", "advice.detachedHead=false", "checkout", "-q", "--detach", commit, cwd=clone)
+        if (clone / ".gitmodules").exists():
+            git.run("submodule", "update", "--init", "--recursive", cwd=clone)
+
+    files.make_whole(folder, fill)
+    return folder
