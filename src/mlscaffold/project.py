@@ -1,0 +1,66 @@
+"""A project: made beside its destination, and put there when it is complete."""
+
+from __future__ import annotations
+
+import tempfile
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mlscaffold import files, git, naming, template
+from mlscaffold.template import Template
+
+
+@dataclass(frozen=True)
+class Project:
+    """What was made: its folder, answers, files (relative, sorted) and first commit, if any."""
+
+    root: Path
+    answers: Mapping[str, Any]
+    files: tuple[str, ...]
+    commit: str | None = None
+
+
+def create(
+    source: Template, root: Path, answers: Mapping[str, Any], *, ask: bool, with_git: bool
+) -> Project:
+    """Renders the template to root and commits it; when anything fails, root is as it was."""
+    with files.folder_beside(root) as beside:
+        made = _rendered(source, beside / root.name, answers, ask=ask)
+        commit = _first_commit(made.root, source) if with_git else None
+        files.move_into_place(made.root, root)
+    return Project(root, made.answers, made.files, commit)
+
+
+def preview(source: Template, root: Path, answers: Mapping[str, Any], *, ask: bool) -> Project:
+    """What create would make; nothing is written beside root."""
+    with tempfile.TemporaryDirectory() as elsewhere:
+        made = _rendered(source, Path(elsewhere, root.name), answers, ask=ask)
+    return Project(root, made.answers, made.files)
+
+
+def command(root: Path) -> str | None:
+    """The name of the project's own command: its first script; None if it has none."""
+    try:
+        data = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return next(iter(data.get("project", {}).get("scripts", {})), None)
+
+
+def _rendered(source: Template, root: Path, answers: Mapping[str, Any], *, ask: bool) -> Project:
+    found = template.render(source, root, answers, ask=ask)
+    naming.check_answers(found)
+    paths = sorted(path for path in root.rglob("*") if not path.is_dir() or path.is_symlink())
+    return Project(root, found, tuple(path.relative_to(root).as_posix() for path in paths))
+
+
+def _first_commit(root: Path, source: Template) -> str:
+    """A repository whose first commit holds exactly what was rendered."""
+    git.run("init", "--quiet", "--initial-branch=main", cwd=root)
+    version = source.checkout.version
+    return git.commit_all(
+        root, f"Start from template {version}" if version else "Start the project"
+    )
