@@ -1,0 +1,101 @@
+"""A new project's environment and its first round, made by the project's own programs."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mlscaffold import git, process
+from mlscaffold.errors import MlscaffoldError
+
+
+class StepError(MlscaffoldError):
+    """A step after the project stood failed; `again` is what a person types to repeat it."""
+
+    def __init__(self, message: str, again: str) -> None:
+        super().__init__(message)
+        self.again = again
+
+
+@dataclass(frozen=True)
+class Environment:
+    """What uv made: the version of Python and the number of packages."""
+
+    python: str
+    packages: int
+
+
+@dataclass(frozen=True)
+class Round:
+    """The first round as the project recorded it, in reports/<id>/round.json."""
+
+    id: str
+    verdict: str
+    reason: str
+    metric: str
+    scores: Mapping[str, Mapping[str, float]]
+    baselines: Mapping[str, float]
+    smallest_gain: float | None
+    report: str
+
+
+def synchronise(root: Path) -> Environment:
+    """Makes the lock and the environment of the project. Raises StepError with uv's reason."""
+    _run(root, _uv(), "sync", again="uv sync")
+    python = _run(root, _uv(), "run", "--no-sync", "python", "-V", again="uv sync")
+    installed = _run(root, _uv(), "pip", "list", "--format", "json", again="uv sync")
+    return Environment(python.strip().removeprefix("Python "), len(json.loads(installed)))
+
+
+def install_hooks(root: Path) -> bool:
+    """Installs pre-commit's hooks; False where the project has no use for them."""
+    if not (root / ".git").exists() or not (root / ".pre-commit-config.yaml").exists():
+        return False
+    again = "uv run pre-commit install"
+    _run(root, _uv(), "run", "--no-sync", "pre-commit", "install", again=again)
+    return True
+
+
+def first_round(root: Path, command: str) -> Round:
+    """Infers the contract, trains and judges. Raises StepError when there is no verdict."""
+    project = (_uv(), "run", "--no-sync", command)
+    _run(root, *project, "data", "infer", again=f"uv run {command} data infer")
+    _run(root, *project, "retrain", again=f"uv run {command} retrain", verdicts=(10, 20))
+    records = sorted((root / "reports").glob("*/round.json"), key=lambda path: path.stat().st_mtime)
+    if not records:
+        raise StepError("The first round left no record.", f"uv run {command} retrain")
+    return _read(records[-1], root)
+
+
+def _read(record: Path, root: Path) -> Round:
+    data: dict[str, Any] = json.loads(record.read_text(encoding="utf-8"))
+    return Round(
+        id=data["id"],
+        verdict=data["verdict"],
+        reason=data.get("reason", ""),
+        metric=data["metric"],
+        scores=data["scores"],
+        baselines=data["baselines"],
+        smallest_gain=data.get("smallest_gain"),
+        report=(record.parent / "report.html").relative_to(root).as_posix(),
+    )
+
+
+def _uv() -> str:
+    """The binary of the uv package, so that it is always there."""
+    from uv import find_uv_bin
+
+    return os.fsdecode(find_uv_bin())
+
+
+def _run(root: Path, *arguments: str, again: str, verdicts: tuple[int, ...] = ()) -> str:
+    """What a program of the project's environment writes; again is what a person types for it."""
+    variables = {key: value for key, value in git.environment().items() if key != "VIRTUAL_ENV"}
+    done = process.run(arguments, cwd=root, env=variables)
+    if done.returncode not in (0, *verdicts):
+        raise StepError(f"{again} failed: {done.reason}", again)
+    return done.stdout

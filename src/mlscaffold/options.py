@@ -1,0 +1,52 @@
+"""Options that commands share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from mlscaffold.errors import MlscaffoldError
+
+output_format = click.option(
+    "--format",
+    "output_format",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    help="How to print the result.",
+)
+trust = click.option(
+    "--trust", is_flag=True, help="Let the template run code: tasks, migrations, Jinja extensions."
+)
+dry_run = click.option("--dry-run", is_flag=True, help="Print what would be made; write nothing.")
+
+
+def answers(
+    _context: click.Context, _option: click.Parameter, pairs: tuple[str, ...]
+) -> dict[str, Any]:
+    """A callback that makes a dict of KEY=VALUE options."""
+    for pair in pairs:
+        if "=" not in pair:
+            raise MlscaffoldError(f"--data {pair!r} has no '='. Write --data question=answer.")
+    return dict(pair.split("=", 1) for pair in pairs)
+
+
+def answers_file(
+    _context: click.Context, _option: click.Parameter, path: str | None
+) -> dict[str, Any]:
+    """A callback that reads a YAML file of answers."""
+    if path is None:
+        return {}
+    import yaml
+
+    try:
+        with open(path, encoding="utf-8") as file:  # noqa: PTH123 - click gives text
+            found = yaml.safe_load(file)
+    except (OSError, UnicodeDecodeError) as error:
+        raise MlscaffoldError(f"--data-file {path} cannot be read: {error}.") from None
+    except yaml.YAMLError as error:
+        reason = " ".join(str(error).split())
+        raise MlscaffoldError(f"--data-file {path} is not valid YAML: {reason}.") from None
+    if not isinstance(found or {}, dict):
+        raise MlscaffoldError(f"--data-file {path} has to hold lines of the form question: answer.")
+    return found or {}

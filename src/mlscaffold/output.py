@@ -1,0 +1,93 @@
+"""The terminal: progress to stderr, results to stdout; colour only where a person looks."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import PurePosixPath
+from typing import Any
+
+import click
+
+WIDTH = 16
+
+
+class Step:
+    """One step of a command; detail is what its line says when it is done."""
+
+    def __init__(self) -> None:
+        self.detail = ""
+
+
+@contextmanager
+def step(name: str, doing: str = "") -> Iterator[Step]:
+    """Shows that a step runs, on a terminal with a spinner; then one line with what it gave."""
+    started, current = time.monotonic(), Step()
+    with _spinner(f"{name:<{WIDTH}}{doing}"):
+        yield current
+    done(name, f"{current.detail:<36}{time.monotonic() - started:>4.0f} s")
+
+
+def done(name: str, detail: str) -> None:
+    """The line of a step that is done."""
+    note(f"{click.style('✓', fg='green')} {name:<{WIDTH}} {detail}")
+
+
+def verdict(word: str) -> str:
+    """A verdict, in capitals and in its colour."""
+    colour = {"promote": "green", "keep": "yellow"}.get(word, "red")
+    return click.style(word.upper(), fg=colour, bold=True)
+
+
+def is_interactive() -> bool:
+    """Whether a person can be asked."""
+    return sys.stdin.isatty() and sys.stdout.isatty()
+
+
+def note(text: str) -> None:
+    click.echo(text, err=True)
+
+
+def result(text: str = "") -> None:
+    click.echo(text)
+
+
+def as_json(value: Any) -> None:
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+
+
+def tree(root: str, paths: Sequence[str]) -> str:
+    """The paths as a tree, as people draw it."""
+    lines = [f"{root}/"]
+    folders: dict[str, Any] = {}
+    for path in paths:
+        place = folders
+        for part in PurePosixPath(path).parts:
+            place = place.setdefault(part, {})
+    _branches(folders, "", lines)
+    return "\n".join(lines)
+
+
+def _branches(folder: dict[str, Any], indent: str, lines: list[str]) -> None:
+    entries = sorted(folder.items(), key=lambda entry: (not entry[1], entry[0]))
+    for number, (name, below) in enumerate(entries, start=1):
+        is_last = number == len(entries)
+        lines.append(f"{indent}{'└── ' if is_last else '├── '}{name}{'/' if below else ''}")
+        _branches(below, indent + ("    " if is_last else "│   "), lines)
+
+
+@contextmanager
+def _spinner(text: str) -> Iterator[None]:
+    if not sys.stderr.isatty():
+        yield
+        return
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        progress.add_task(text, total=None)
+        yield
