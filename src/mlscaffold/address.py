@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import io
 import os
 import re
@@ -12,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from mlscaffold import credentials
-from mlscaffold.errors import MlscaffoldError
+from mlscaffold.errors import MlscaffoldError, unknown
 
 MOST_ROWS = 100_000
 MOST_BYTES = 64_000_000
+DIALECTS = ("sqlite", "postgresql", "mysql", "mariadb", "mssql", "oracle", "duckdb")
 FORMATS = {".csv": "CSV", ".parquet": "Parquet", ".jsonl": "JSON lines", ".ndjson": "JSON lines"}
-_QUERY = re.compile(r"\s*(select|with)\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -64,10 +63,7 @@ def read(address: str, *, cwd: Path) -> Sample:
 
 def is_sql(address: str) -> bool:
     """Whether address is `dialect://…#table or query`, to be read by SQLAlchemy."""
-    import fsspec
-
-    scheme, separator, _ = address.partition("://")
-    return bool(separator) and scheme.split("::")[0] not in fsspec.available_protocols()
+    return address.partition("://")[0].partition("+")[0] in DIALECTS
 
 
 def split_local(address: str) -> tuple[str, str, str] | None:
@@ -84,15 +80,6 @@ def absolute(path: str, folder: Path) -> str:
     return os.path.normpath(folder.absolute() / Path(path).expanduser())
 
 
-def closest(name: str, names: Iterable[str]) -> str:
-    """A question for the nearest of names, or a list of the first ones."""
-    names = list(names)
-    lower = {other.lower(): other for other in reversed(names)}
-    if near := difflib.get_close_matches(name.lower(), lower, n=1):
-        return f"did you mean {lower[near[0]]!r}?"
-    return f"there are {', '.join(names[:8])}{', …' if len(names) > 8 else ''}."
-
-
 def _read_files(address: str) -> Sample:
     import fsspec
     import pyarrow as pa
@@ -105,7 +92,8 @@ def _read_files(address: str) -> Sample:
         samples.append(read_one[_format(path)](files, path))
         if sum(sample.table.num_rows for sample in samples) >= MOST_ROWS:
             break
-    table = pa.concat_tables([sample.table for sample in samples], promote_options="permissive")
+    tables = [sample.table for sample in samples]
+    table = pa.concat_tables(tables, promote_options="permissive") if tables[1:] else tables[0]
     rows = sum(sample.rows for sample in samples)
     unread = len(paths) - len(samples)
     exact = not unread and all(sample.exact for sample in samples)
@@ -114,7 +102,7 @@ def _read_files(address: str) -> Sample:
 
 def _table_files(files: Any, path: str) -> list[str]:
     """The files that a path, a folder or a pattern stands for, in stable order."""
-    if "*" in path or "[" in path:
+    if "*" in path:
         found = [name for name in files.glob(path) if _suffix(name) in FORMATS]
     elif files.isfile(path):
         found = [path]
@@ -134,7 +122,7 @@ def _table_files(files: Any, path: str) -> list[str]:
 
 
 def _suffix(path: str) -> str:
-    return Path(re.sub(r"(\.(gz|bz2|xz|zst))?(\?.*)?$", "", path)).suffix.lower()
+    return Path(path).suffix
 
 
 def _format(path: str) -> str:
@@ -145,7 +133,7 @@ def _format(path: str) -> str:
 
 def _head(files: Any, path: str) -> tuple[bytes, float]:
     """A file's first MOST_BYTES, cut at the end of a row, and the share of the file they are."""
-    with files.open(path, "rb", compression="infer") as file:
+    with files.open(path, "rb") as file:
         data = file.read(MOST_BYTES)
     if len(data) < MOST_BYTES:
         return data, 1.0
@@ -160,8 +148,8 @@ def _read_csv(files: Any, path: str) -> Sample:
     import pyarrow.csv
 
     data, share = _head(files, path)
-    first = data.split(b"\n", 1)[0]
-    if not data.strip():
+    first = data[:100_000].split(b"\n", 1)[0]
+    if not data[:4096].strip():
         raise MlscaffoldError("is an empty file; give a table with a header and rows.")
     if b"\0" in data[:4096]:
         raise MlscaffoldError("is not a CSV file, whatever its name says.")
@@ -169,7 +157,12 @@ def _read_csv(files: Any, path: str) -> Sample:
         raise MlscaffoldError("separates its values by ';' or tabs; write it with commas.")
     convert = pyarrow.csv.ConvertOptions(strings_can_be_null=True)
     parse = pyarrow.csv.ParseOptions(newlines_in_values=b'"' in data)
-    table = pyarrow.csv.read_csv(io.BytesIO(data), convert_options=convert, parse_options=parse)
+    try:
+        table = pyarrow.csv.read_csv(io.BytesIO(data), parse_options=parse, convert_options=convert)
+    except pyarrow.ArrowInvalid:
+        # One thread knows the number of a ragged row; one block has the types of all its rows.
+        slow = pyarrow.csv.ReadOptions(use_threads=False, block_size=len(data) + 1)
+        table = pyarrow.csv.read_csv(io.BytesIO(data), slow, parse, convert)
     if binary := [f.name for f in table.schema if pyarrow.types.is_binary(f.type)]:
         raise MlscaffoldError(f"{binary[0]!r} is not UTF-8 text; convert the file, with iconv say.")
     return _sampled(table, share)
@@ -179,7 +172,7 @@ def _read_lines(files: Any, path: str) -> Sample:
     import pyarrow.json
 
     data, share = _head(files, path)
-    if not data.strip():
+    if not data[:4096].strip():
         raise MlscaffoldError("is an empty file; give a table with rows.")
     if data.lstrip()[:1] != b"{":
         raise MlscaffoldError("is not JSON lines; write one object on each line.")
@@ -217,8 +210,8 @@ def _read_query(address: str) -> Sample:
         raise MlscaffoldError("no such file; look at the path and at the folder you are in.")
     engine = sqlalchemy.create_engine(url)
     try:
-        query = what if _QUERY.match(what) else _select_all(sqlalchemy.inspect(engine), what)
-        query = query.strip().rstrip(";")
+        what = what.strip().rstrip(";")
+        query = what if " " in what else _select_all(sqlalchemy.inspect(engine), what)
         with engine.connect() as connection:
             count = f"SELECT COUNT(*) FROM ({query}) AS counted"
             rows = connection.execute(sqlalchemy.text(count)).scalar_one()
@@ -233,14 +226,10 @@ def _read_query(address: str) -> Sample:
 
 
 def _select_all(inspector: Any, table: str) -> str:
-    schema, _, name = table.rpartition(".")
-    names = [*inspector.get_table_names(schema or None), *inspector.get_view_names(schema or None)]
-    if not table:
-        raise MlscaffoldError(f"name a table or a query after '#': {closest('', names)}")
-    if name not in names:
-        raise MlscaffoldError(f"has no table {table!r}; {closest(name, names)}")
-    quote = inspector.dialect.identifier_preparer.quote
-    return f"SELECT * FROM {'.'.join(quote(part) for part in (schema, name) if part)}"
+    names = [*inspector.get_table_names(), *inspector.get_view_names()]
+    if table not in names:
+        raise unknown("table", table, names)
+    return f"SELECT * FROM {inspector.dialect.identifier_preparer.quote(table)}"
 
 
 def _array(values: Iterable[Any]) -> Any:
@@ -259,8 +248,6 @@ def _reason(error: Exception) -> str:
     lines = str(getattr(error, "orig", None) or error).strip().splitlines()
     if isinstance(error, ModuleNotFoundError):
         return f"install {error.name} beside mlscaffold and run this again."
-    if type(error).__name__ == "NoSuchModuleError":
-        return "neither fsspec nor SQLAlchemy knows this kind of address; look at how it begins."
     return lines[0][:300] if lines else type(error).__name__
 
 

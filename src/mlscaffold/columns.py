@@ -103,8 +103,8 @@ def given_away(target: Column, other: Column, task: str) -> str | None:
     if len(target.values) < 100:  # too few rows to tell it from chance
         return None
     if task == "regression":
-        score = _correlation(target, other) if other.kind in {"whole", "number"} else 0.0
-        return f"correlation {score:.3f} alone" if score >= 0.999 else None
+        score = _explained(target, other) if other.kind in {"whole", "number"} else 0.0
+        return f"R² {score:.3f} alone" if score >= 0.98 else None
     if target.distinct == 2 and other.kind in {"whole", "number"} and other.distinct > 2:
         score = _auc(target, other)
         return f"AUC {score:.3f} alone" if score >= 0.99 else None
@@ -121,8 +121,8 @@ def _both(target: Column, other: Column) -> Any:
     return pa.table({"target": target.values, "other": other.values}).drop_null()
 
 
-def _correlation(target: Column, other: Column) -> float:
-    """The size of Pearson's correlation coefficient."""
+def _explained(target: Column, other: Column) -> float:
+    """The share of the target's variance that a straight line explains: Pearson's r, squared."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -132,7 +132,7 @@ def _correlation(target: Column, other: Column) -> float:
     if not spread:
         return 0.0
     x, y = pc.subtract(x, pc.mean(x)), pc.subtract(y, pc.mean(y))
-    return abs(float(pc.mean(pc.multiply(x, y)).as_py())) / float(spread)
+    return float((pc.mean(pc.multiply(x, y)).as_py() / spread) ** 2)
 
 
 def _auc(target: Column, other: Column) -> float:

@@ -10,9 +10,9 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 
 from mlscaffold import address as addresses
-from mlscaffold.address import Sample, closest
+from mlscaffold.address import Sample
 from mlscaffold.columns import Column, given_away, look
-from mlscaffold.errors import MlscaffoldError
+from mlscaffold.errors import MlscaffoldError, unknown
 
 MOST_CLASSES = 20  # more different whole numbers than this are a quantity, not a category
 MOST_SCORED = 20_000  # rows that are enough to see that a column gives the target away
@@ -102,7 +102,7 @@ def propose(
     columns = _named(sample)
     for name in (target, time_column, *(key_columns or ())):
         if name and name not in columns:
-            raise MlscaffoldError(f"has no column {name!r}; {closest(name, columns)}")
+            raise unknown("column", name, columns)
     others = {name: column for name, column in columns.items() if name != target}
     time = _time_column(others) if time_column is None else time_column
     if time and columns[time].kind != "date":
