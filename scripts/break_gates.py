@@ -1,0 +1,219 @@
+"""Breaks each gate of a generated project on purpose, and sees that the project's own tests notice.
+
+Makes a project, or takes one that went round the loop:  python scripts/break_gates.py [PROJECT]
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).resolve().parent.parent
+BIN = Path(sys.executable).parent
+NAME = "demo"
+TESTS_FAILED = 1  # pytest's exit code; 2 and above would mean that no test was run
+
+
+@dataclass(frozen=True)
+class Break:
+    """What no longer holds, and the edit of a file that makes it so."""
+
+    what: str
+    file: str
+    edit: Callable[[str], str]
+
+
+def returns(function: str, value: str) -> Callable[[str], str]:
+    """The function does nothing but return a value."""
+
+    def edit(source: str) -> str:
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, ast.FunctionDef) and node.name == function:
+                lines = source.splitlines()
+                body = " " * node.body[0].col_offset + f"return {value}"
+                lines[node.body[0].lineno - 1 : node.end_lineno] = [body]
+                return "\n".join(lines) + "\n"
+        raise LookupError(f"there is no function {function}")
+
+    return edit
+
+
+def replaced(old: str, new: str) -> Callable[[str], str]:
+    """One piece of text stands in the place of another."""
+
+    def edit(source: str) -> str:
+        if old not in source:
+            raise LookupError(f"there is no {old!r}")
+        return source.replace(old, new)
+
+    return edit
+
+
+def without(rule: str, role: str = "feature") -> Callable[[str], str]:
+    """The contract asks one thing less of the columns of a role."""
+
+    def edit(source: str) -> str:
+        contract = yaml.safe_load(source)
+        chosen = [rules for rules in contract["columns"].values() if rules["role"] == role]
+        if not any(rules.pop(rule, None) is not None for rules in chosen):
+            raise LookupError(f"no {role} has {rule}")
+        return dump(contract)
+
+    return edit
+
+
+def contract_with(**changes: Any) -> Callable[[str], str]:
+    """The contract says something else of the whole table."""
+    return lambda source: dump(yaml.safe_load(source) | changes)
+
+
+def dump(contract: dict[str, Any]) -> str:
+    return yaml.safe_dump(contract, sort_keys=False, allow_unicode=True)
+
+
+PACKAGE = f"src/{NAME}"
+CONTRACT = f"{PACKAGE}/data/contract.py"
+SOURCES = f"{PACKAGE}/data/sources.py"
+GATES = f"{PACKAGE}/training/gates.py"
+NOTHING = "iter(())"
+
+BREAKS = [
+    # The contract's checks, and what it asks for.
+    Break("names of columns", CONTRACT, returns("_check_names", NOTHING)),
+    Break("values of cells", CONTRACT, returns("_check_values", NOTHING)),
+    Break("dates in the future", CONTRACT, returns("_check_time", NOTHING)),
+    Break("cells of a wrong type", CONTRACT, returns("coerce", "frame.copy(), []")),
+    Break("a median that moved", CONTRACT, returns("_check_medians", NOTHING)),
+    Break("keys in two batches, one target value", CONTRACT, returns("_check_across", NOTHING)),
+    Break("the contract's ranges", "data/contract.yaml", without("in_range")),
+    Break("the contract's keys", "data/contract.yaml", contract_with(unique=None)),
+    Break(
+        "batches with a header only",
+        SOURCES,
+        replaced('raise ContractError(f"{name}: it holds', 'print(f"{name}: it holds'),
+    ),
+    # What keeps the judgement honest.
+    Break("the leakage check", f"{PACKAGE}/data/leakage.py", returns("find", "[]")),
+    Break("the overlap check", f"{PACKAGE}/data/split.py", returns("check_overlap", "None")),
+    # The gates, in order.
+    Break("gate: leakage", GATES, returns("_leakage", 'Gate("leakage", True, "")')),
+    Break("gate: floor", GATES, returns("_floor", 'Gate("floor", True, "")')),
+    Break(
+        "gate: baselines",
+        GATES,
+        returns("_baselines", '[Gate("dummy", True, ""), Gate("linear", True, "")]'),
+    ),
+    Break("gate: champion", GATES, returns("champion_gate", 'Gate("champion", True, "")')),
+    Break("gate: slices", GATES, returns("_slices", 'Gate("slices", True, "")')),
+    Break("gate: calibration", GATES, returns("_calibration", 'Gate("calibration", True, "")')),
+    Break("gates: latency, size", GATES, returns("_at_most", 'Gate(name, True, "")')),
+    Break("gate: model card", GATES, returns("_card", 'Gate("model card", True, "")')),
+    Break("the verdict", GATES, returns("verdict", '("promote", "")')),
+    # What stands between a judged model and its use.
+    Break(
+        "no promotion against the verdict",
+        f"{PACKAGE}/training/champion.py",
+        replaced('if record.verdict != "promote":', "if False:"),
+    ),
+    Break(
+        "trusted types",
+        f"{PACKAGE}/persistence.py",
+        replaced("        if unknown:", "        if False:"),
+    ),
+]
+
+
+def make_project(folder: Path) -> Path:
+    """The default project, after its first round."""
+    template, project = folder / "template", folder / NAME
+    template.mkdir()
+    shutil.copy(ROOT / "copier.yml", template)
+    ignore = shutil.ignore_patterns("__pycache__", ".*_cache")
+    shutil.copytree(ROOT / "template", template / "template", ignore=ignore)
+    uv = str(BIN / "uv")
+    environment = {key: value for key, value in os.environ.items() if key != "VIRTUAL_ENV"}
+    for command, place in [
+        (
+            [str(BIN / "copier"), "copy", "--defaults", "--quiet", str(template), str(project)],
+            folder,
+        ),
+        (["git", "init", "--quiet"], project),
+        ([uv, "sync", "--quiet", "--python", sys.executable], project),
+        ([uv, "run", NAME, "data", "infer"], project),
+        ([uv, "run", NAME, "retrain"], project),
+    ]:
+        subprocess.run(command, cwd=place, env=environment, check=True)
+    return project
+
+
+def tests(project: Path, copy: Path) -> int:
+    """pytest's exit code for a copy of the project, in the project's environment."""
+    python = project / ".venv" / ("Scripts" if os.name == "nt" else "bin") / "python"
+    command = [
+        str(python),
+        "-m",
+        "pytest",
+        "-x",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "tests/data",
+        "tests/gates",
+    ]
+    environment = {**os.environ, "PYTHONPATH": str(copy / "src"), "PYTHONDONTWRITEBYTECODE": "1"}
+    return subprocess.run(
+        command, cwd=copy, env=environment, capture_output=True, check=False
+    ).returncode
+
+
+def outcome(project: Path, change: Break | None) -> str:
+    """'' when the tests say what they must: fail for a break, pass for none."""
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder, NAME)
+        shutil.copytree(
+            project, copy, ignore=shutil.ignore_patterns(".venv", ".git", "__pycache__")
+        )
+        if change is None:
+            return "" if tests(project, copy) == 0 else "the tests fail before anything was broken"
+        path = copy / change.file
+        try:
+            path.write_text(change.edit(path.read_text(encoding="utf-8")), encoding="utf-8")
+        except LookupError as error:
+            return f"cannot be broken: in {change.file} {error}"
+        code = tests(project, copy)
+        return "" if code == TESTS_FAILED else f"no test noticed (pytest: exit {code})"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("project", nargs="?", type=Path, help="one that went round the loop once")
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(2) as pool:
+        project = parser.parse_args().project or make_project(Path(folder))
+        if problem := outcome(project.resolve(), None):
+            sys.exit(problem)
+        outcomes = pool.map(lambda change: outcome(project.resolve(), change), BREAKS)
+        alive = 0
+        for change, problem in zip(BREAKS, outcomes, strict=True):
+            print(
+                f"{'✗' if problem else '✓'} {change.what:40} {problem or 'a test fails'}",
+                flush=True,
+            )
+            alive += bool(problem)
+    if alive:
+        sys.exit(f"{alive} of {len(BREAKS)} breaks were not noticed.")
+
+
+if __name__ == "__main__":
+    main()
