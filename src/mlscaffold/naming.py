@@ -94,8 +94,8 @@ def check_answers(answers: Mapping[str, Any]) -> None:
         for text in _texts(answer):
             if kind := credentials.find(text):
                 raise MlscaffoldError(
-                    f"{question}: the answer looks like {kind} and would be written into the "
-                    "project; keep it in the environment."
+                    f"{question}: the answer holds what looks like {kind}, and it would be written "
+                    "into the project; write ${NAME} and set NAME in the environment."
                 )
             if problem := _text_problem(text, LONGEST_ANSWER):
                 raise MlscaffoldError(f"{question}: the answer {problem}; write it without.")

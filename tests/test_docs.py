@@ -1,0 +1,42 @@
+"""The reference pages say what the code says."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture
+def docs() -> ModuleType:
+    """scripts/docs.py as a module."""
+    spec = importlib.util.spec_from_file_location("docs_script", ROOT / "scripts" / "docs.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_pages_are_current(docs: ModuleType) -> None:
+    assert docs.stale_pages() == [], "type: python scripts/docs.py"
+
+
+def test_changed_page_is_stale(
+    docs: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(docs, "DOCS", tmp_path)
+    (tmp_path / "commands.md").write_text(docs.commands_page(), "utf-8")
+    (tmp_path / "questions.md").write_text(docs.questions_page() + "more\n", "utf-8")
+    assert docs.stale_pages() == ["questions.md", "gates.md"]
+
+
+def test_links_between_pages_lead_somewhere() -> None:
+    for page in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
+        for link in re.findall(r"\]\(((?!https?:)[^)#]+)", page.read_text("utf-8")):
+            assert (page.parent / link).exists(), f"{page.name}: {link}"
