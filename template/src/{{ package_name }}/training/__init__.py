@@ -1,0 +1,1 @@
+"""Training: fit, judge, keep or replace the champion, and say why."""

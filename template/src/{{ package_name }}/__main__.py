@@ -1,0 +1,5 @@
+"""`python -m` starts the command line."""
+
+from .cli import main
+
+main()

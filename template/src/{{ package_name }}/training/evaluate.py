@@ -1,0 +1,166 @@
+"""Scores with intervals, paired differences, slices, calibration and importance."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ..features import as_input
+from ..metrics import METRICS, Metric
+
+RESAMPLES = 1000
+MOST_ROWS = 20_000  # rows that are resampled; more make the interval narrower than anyone can use
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A statistic and the span that holds it in 90 of 100 resamples (so 5 % lie below `low`)."""
+
+    value: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.value:+.3f} [{self.low:+.3f}, {self.high:+.3f}]"
+
+
+@dataclass(frozen=True)
+class Judge:
+    """How predictions are scored: the task's metric, and the classes that `y` counts."""
+
+    task: str
+    metric: str
+    classes: list[Any]
+    random_state: int = 0
+
+    @property
+    def score(self) -> Metric:
+        return METRICS[self.task][self.metric]
+
+    def truth(self, values: pd.Series) -> np.ndarray:
+        """Targets as numbers: themselves, or the position of their class."""
+        if self.task == "regression":
+            return values.to_numpy(float)
+        return pd.Categorical(values, categories=self.classes).codes.astype(int)
+
+    def predict(self, model: Any, X: pd.DataFrame) -> np.ndarray:
+        """Predictions of shape (n,), or (n, classes) in the order of `classes`, whatever the model has seen."""
+        if self.task == "regression":
+            return np.asarray(model.predict(X), dtype=float)
+        chances = pd.DataFrame(model.predict_proba(X), columns=model.classes_)
+        return chances.reindex(columns=self.classes, fill_value=0.0).to_numpy(float)
+
+
+def bootstrap(
+    judge: Judge,
+    y: np.ndarray,
+    prediction: np.ndarray,
+    other: np.ndarray | None = None,
+    *,
+    tail: float = 0.05,
+    resamples: int = RESAMPLES,
+) -> Interval:
+    """The score's interval, or of the difference to `other` on the same resamples (a paired bootstrap).
+
+    Poisson weights stand for drawing rows with replacement (Hanley and MacGibbon, 2006). `tail` is the share of
+    resamples on either side of the interval.
+    """
+    generator = np.random.default_rng(judge.random_state)
+    if len(y) > MOST_ROWS:
+        rows = generator.choice(len(y), MOST_ROWS, replace=False)
+        y, prediction = y[rows], prediction[rows]
+        other = None if other is None else other[rows]
+    found = []
+    for size in _chunks(resamples, len(y)):
+        weights = generator.poisson(1.0, size=(size, len(y))).astype(np.float32)
+        scores = judge.score(y, prediction, weights)
+        found.append(scores if other is None else scores - judge.score(y, other, weights))
+    ones = np.ones((1, len(y)))
+    value = judge.score(y, prediction, ones)[0]
+    value -= 0.0 if other is None else judge.score(y, other, ones)[0]
+    low, high = np.nanquantile(np.concatenate(found), [tail, 1 - tail])
+    return Interval(float(value), float(low), float(high))
+
+
+def slices(
+    judge: Judge, frame: pd.DataFrame, y: np.ndarray, prediction: np.ndarray, *, min_rows: int
+) -> list[dict[str, Any]]:
+    """The score for each value of each category with at most ten values, and for each quarter of the year."""
+    found = []
+    for name in frame.columns:
+        for value, rows in _groups(frame[name]):
+            if rows.sum() < min_rows:
+                continue
+            span = bootstrap(judge, y[rows], prediction[rows], resamples=200)
+            if not np.isnan(span.value):
+                found.append(
+                    {"column": name, "value": value, "rows": int(rows.sum()), "score": span.value}
+                    | {"low": span.low, "high": span.high}
+                )
+    return found
+
+
+def calibration(judge: Judge, y: np.ndarray, prediction: np.ndarray) -> list[dict[str, float]]:
+    """Mean prediction and mean outcome in ten bins of equal size; of a class, the chance of the likeliest."""
+    if judge.task == "regression":
+        predicted, observed = prediction, y
+    else:
+        predicted, observed = prediction.max(axis=1), (prediction.argmax(axis=1) == y).astype(float)
+    order = np.argsort(predicted, kind="stable")
+    return [
+        {
+            "predicted": float(predicted[rows].mean()),
+            "observed": float(observed[rows].mean()),
+            "rows": len(rows),
+        }
+        for rows in np.array_split(order, min(10, len(order)))
+    ]
+
+
+def calibration_error(judge: Judge, y: np.ndarray, bins: list[dict[str, float]]) -> float:
+    """The mean distance between prediction and outcome over the bins; for numbers in standard deviations of y."""
+    weights = [b["rows"] for b in bins]
+    error = np.average([abs(b["predicted"] - b["observed"]) for b in bins], weights=weights)
+    return float(error / (y.std() or 1.0)) if judge.task == "regression" else float(error)
+
+
+def importance(judge: Judge, model: Any, frame: pd.DataFrame, y: np.ndarray, columns: list[str]) -> list[dict[str, Any]]:
+    """What the score loses when a column is shuffled (permutation importance, Breiman 2001), largest first."""
+    generator = np.random.default_rng(judge.random_state)
+    rows = generator.permutation(len(frame))[:1000]
+    X, y = as_input(frame.iloc[rows], columns), y[rows]
+    ones = np.ones((1, len(y)))
+    whole = judge.score(y, judge.predict(model, X), ones)[0]
+    found = []
+    for name in columns:
+        losses = []
+        for _ in range(3):
+            shuffled = X.assign(**{name: X[name].to_numpy()[generator.permutation(len(X))]})
+            losses.append(whole - judge.score(y, judge.predict(model, shuffled), ones)[0])
+        found.append({"feature": name, "mean": float(np.mean(losses)), "std": float(np.std(losses))})
+    return sorted(found, key=lambda item: -item["mean"])
+
+
+def confusion(judge: Judge, y: np.ndarray, prediction: np.ndarray) -> dict[str, Any]:
+    counts = np.zeros((len(judge.classes),) * 2, dtype=int)
+    np.add.at(counts, (y, prediction.argmax(axis=1)), 1)
+    return {"labels": [str(label) for label in judge.classes], "counts": counts.tolist()}
+
+
+def _chunks(resamples: int, rows: int) -> list[int]:
+    size = max(1, min(resamples, 2_000_000 // max(rows, 1)))
+    return [min(size, resamples - start) for start in range(0, resamples, size)]
+
+
+def _groups(column: pd.Series) -> list[tuple[str, np.ndarray]]:
+    if column.dtype.kind == "M":
+        column = "quarter " + column.dt.quarter.astype("Int64").astype(str)
+    elif pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column):
+        return []
+    values = column.dropna().unique()
+    if not 1 < len(values) <= 10:
+        return []
+    return [(str(value), (column == value).fillna(False).to_numpy(bool)) for value in sorted(values)]

@@ -1,0 +1,176 @@
+"""The gates between a fitted model and the champion's place, in the order in which they are judged.
+
+Thresholds stand in training/gates.yaml. A gate passes, fails, or does not apply (None) and says why.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import Field
+
+from ..settings import Section, read_yaml, validate
+from .evaluate import Interval, Judge, bootstrap, calibration_error
+
+FILE = Path("training/gates.yaml")
+EXIT_CODES = {"promote": 0, "keep": 10, "block": 20}
+
+
+class Thresholds(Section):
+    """training/gates.yaml."""
+
+    floor: float
+    false_promotions: float = Field(0.05, gt=0, lt=0.5)
+    slice_gap: float = Field(gt=0)
+    slice_rows: int = Field(30, ge=5)
+    calibration_error: float = Field(gt=0)
+    latency_ms: float = Field(gt=0)
+    size_mb: float = Field(gt=0)
+
+
+@dataclass(frozen=True)
+class Gate:
+    """What one gate said; `limit` is the threshold that `value` was held against."""
+
+    name: str
+    passed: bool | None
+    message: str
+    value: float | None = None
+    limit: float | None = None
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Rows that no model was trained on, with the predictions of those who compete on them."""
+
+    y: np.ndarray
+    candidate: np.ndarray
+    champion: np.ndarray | None
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """All that the gates look at; `window` is None while there are too few new rows."""
+
+    judge: Judge
+    holdout: Scored
+    window: Scored | None
+    baselines: dict[str, np.ndarray]
+    leaks: list[str]
+    slices: list[dict[str, Any]]
+    calibration: list[dict[str, float]]
+    latency_ms: float
+    size: int
+    intended_use: str
+
+
+def load(root: Path) -> Thresholds:
+    return validate(Thresholds, read_yaml(root / FILE), str(FILE))
+
+
+def judge(evidence: Evidence, limits: Thresholds) -> list[Gate]:
+    """Every gate's word, in order; none is left out because an earlier one failed."""
+    return [
+        Gate("contract", True, "the data keeps data/contract.yaml"),
+        _leakage(evidence),
+        _floor(evidence, limits),
+        *_baselines(evidence, limits),
+        champion_gate(evidence.judge, evidence.holdout, evidence.window, limits),
+        _slices(evidence, limits),
+        _calibration(evidence, limits),
+        _at_most("latency", evidence.latency_ms, limits.latency_ms, "ms for one row"),
+        _at_most("size", evidence.size / 2**20, limits.size_mb, "MiB"),
+        _card(evidence),
+    ]
+
+
+def verdict(gates: list[Gate]) -> tuple[str, str]:
+    """`promote`, `keep` (no better than the champion) or `block` (unfit whoever is champion), and the reason."""
+    failed = [gate for gate in gates if gate.passed is False]
+    unfit = [gate for gate in failed if gate.name != "champion"]
+    if unfit:
+        return "block", "; ".join(f"{gate.name}: {gate.message}" for gate in unfit)
+    if failed:
+        return "keep", failed[0].message
+    return "promote", next(gate.message for gate in gates if gate.name == "champion")
+
+
+def champion_gate(
+    judge_: Judge, holdout: Scored, window: Scored | None, limits: Thresholds
+) -> Gate:
+    """Better than the champion on the holdout or on the newest window, and not worse on the other.
+
+    "Better" is a one-sided paired bootstrap; two chances share the allowed share of false promotions.
+    """
+    if holdout.champion is None:
+        return Gate("champion", True, "first champion")
+    scenes = {"holdout": holdout} | ({"newest window": window} if window else {})
+    tail = limits.false_promotions / len(scenes)
+    spans = {name: difference(judge_, scene, tail) for name, scene in scenes.items()}
+    better = [name for name, span in spans.items() if span.low > 0]
+    worse = [name for name, span in spans.items() if span.high < 0]
+    best = max(spans.values(), key=lambda span: span.low)
+    said = ", ".join(f"{span} on the {name}" for name, span in spans.items())
+    passed = bool(better) and not worse
+    word = "better" if passed else "not better"
+    return Gate("champion", passed, f"{word} than the champion: {said}", best.low, 0.0)
+
+
+def difference(judge_: Judge, scene: Scored, tail: float = 0.05) -> Interval:
+    """By how much the candidate beats the champion, on the same rows."""
+    assert scene.champion is not None
+    return bootstrap(judge_, scene.y, scene.candidate, scene.champion, tail=tail)
+
+
+def _leakage(evidence: Evidence) -> Gate:
+    if evidence.leaks:
+        return Gate("leakage", False, f"the target is given away by {'; '.join(evidence.leaks)}")
+    return Gate("leakage", True, "no column or pair of columns gives the target away")
+
+
+def _floor(evidence: Evidence, limits: Thresholds) -> Gate:
+    span = bootstrap(evidence.judge, evidence.holdout.y, evidence.holdout.candidate)
+    message = f"{evidence.judge.metric} {span.value:.3f} [{span.low:.3f}, {span.high:.3f}]"
+    return Gate("floor", span.value >= limits.floor, message, span.value, limits.floor)
+
+
+def _baselines(evidence: Evidence, limits: Thresholds) -> list[Gate]:
+    """Better than the constant beyond doubt; and not clearly worse than the linear model, the simpler choice."""
+    y, candidate = evidence.holdout.y, evidence.holdout.candidate
+    dummy, linear = (
+        bootstrap(evidence.judge, y, candidate, evidence.baselines[name], tail=limits.false_promotions)
+        for name in ("dummy", "linear")
+    )
+    return [
+        Gate("dummy", dummy.low > 0, f"{dummy} against a constant", dummy.low, 0.0),
+        Gate("linear", linear.high >= 0, f"{linear} against a linear model", linear.high, 0.0),
+    ]
+
+
+def _slices(evidence: Evidence, limits: Thresholds) -> Gate:
+    if not evidence.slices:
+        return Gate("slices", None, f"no slice has {limits.slice_rows} rows")
+    y, candidate = evidence.holdout.y, evidence.holdout.candidate
+    whole = evidence.judge.score(y, candidate, np.ones((1, len(y))))[0]
+    worst = min(evidence.slices, key=lambda item: item["high"])
+    gap = float(whole - worst["high"])
+    message = f"the worst is {worst['column']} = {worst['value']}: {worst['score']:.3f} against {whole:.3f}"
+    return Gate("slices", gap <= limits.slice_gap, message, gap, limits.slice_gap)
+
+
+def _calibration(evidence: Evidence, limits: Thresholds) -> Gate:
+    error = calibration_error(evidence.judge, evidence.holdout.y, evidence.calibration)
+    return _at_most("calibration", error, limits.calibration_error, "mean error")
+
+
+def _at_most(name: str, value: float, limit: float, unit: str) -> Gate:
+    return Gate(name, value <= limit, f"{value:.3g} {unit}, at most {limit:g}", value, limit)
+
+
+def _card(evidence: Evidence) -> Gate:
+    if len(evidence.intended_use.split()) < 5:
+        return Gate("model card", False, "docs/intended_use.md does not say what the model is for")
+    return Gate("model card", True, "its intended use is written down")

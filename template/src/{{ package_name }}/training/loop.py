@@ -1,0 +1,146 @@
+"""Goes round the loop once: pull, check, fit, judge, report, and a new champion if the gates let it through."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from ..errors import ProjectError
+from ..settings import Params, Settings, validate
+from . import champion, rounds, versions
+from .tracking import Tracker
+
+RAW = Path("data/raw")
+MODEL = Path("training/model.json")
+METRICS = Path("training/metrics.json")
+Say = Callable[[str], None]
+
+
+def retrain(settings: Settings, say: Say) -> rounds.Round | None:
+    """A round on what is new, whose model becomes champion if it may; None when nothing has changed."""
+    pull(settings, say)
+    if not versions.changed_stages(settings.root):
+        return None
+    record = run(settings, say, may_promote=True)
+    versions.commit_stages(settings.root)
+    return record
+
+
+def pull(settings: Settings, say: Say) -> None:
+    """Brings new batches into data/raw."""
+    from ..data import sources
+
+    pulled = sources.pull(settings)
+    names = [str(path.relative_to(settings.root)) for path in pulled.new]
+    if names:
+        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        say(f"pull ✓ {', '.join(names[:3])}{more}")
+
+
+def run(settings: Settings, say: Say, *, may_promote: bool = False) -> rounds.Round | None:
+    """One round on the data at hand; None when it would make the champion again."""
+    with Tracker(settings.root, settings.package) as tracker:
+        record = _run(settings, say, may_promote)
+        if record:
+            path = rounds.folder(settings.root, record.id) / "round.json"
+            tracker.log(path, is_champion=may_promote and record.verdict == "promote")
+    return record
+
+
+def _run(settings: Settings, say: Say, may_promote: bool) -> rounds.Round | None:
+    started = time.perf_counter()
+    from . import judging
+
+    with step("contract", say):
+        parts, batches = judging.prepare(settings)
+    now = champion.load(settings.root)
+    if may_promote and now and now["id"] == judging.identify(settings):
+        return None
+    with step("train", say):
+        fitted = judging.fit(settings, parts)
+    with step("gates", say):
+        record = judging.judge(settings, parts, fitted, batches, started=started)
+    if may_promote:
+        note(settings, record)
+        versions.add(settings.root, RAW, judging.HOLDOUT)
+        if record.verdict == "promote":
+            champion.promote(settings, record.id)
+    with step("report", say):
+        _report(settings, record)
+    return record
+
+
+def fit(settings: Settings) -> str:
+    """Fits without judging, for DVC's stage of that name; returns the model's id."""
+    from . import judging
+
+    fitted = judging.fit(settings, judging.prepare(settings)[0])
+    model = {"id": fitted.inputs.id, **fitted.digest}
+    _write(settings.root / MODEL, model)
+    return fitted.inputs.id
+
+
+def gate(settings: Settings, say: Say) -> rounds.Round:
+    """Judges the model of params.yaml, for DVC's stage of that name."""
+    record = run(settings, say)
+    assert record is not None
+    note(settings, record)
+    return record
+
+
+def reproduce(settings: Settings, id_: str) -> int:
+    """Fits a round's model again and returns its size; ProjectError when it is not the same."""
+    from . import judging
+
+    now = champion.load(settings.root)
+    record = now if now and now["id"] == id_ else asdict(rounds.load(settings, id_))
+    again = replace(settings, params=validate(Params, record["params"], f"round {id_}"))
+    inputs = judging.train.inputs(again)
+    for name, then, here in (
+        ("code", record["code"], inputs.code),
+        ("data", record["data"]["md5"], inputs.data),
+        ("uv.lock", record["lock"], inputs.lock),
+    ):
+        if then != here:
+            raise ProjectError(f"{id_} cannot be made here: {name} has changed since. Check out its commit first.")
+    fitted = judging.fit(again, judging.prepare(again)[0])
+    if fitted.digest["md5"] != record["model"]["md5"]:
+        raise ProjectError(f"{id_} came out differently: {fitted.digest['md5']}, was {record['model']['md5']}.")
+    return len(fitted.content)
+
+
+def last_id(root: Path) -> str:
+    """The id of the last round that DVC's stages were run for."""
+    return str(json.loads((root / METRICS).read_text(encoding="utf-8"))["id"])
+
+
+def note(settings: Settings, record: rounds.Round) -> None:
+    """What dvc.yaml's stages made of params.yaml, small enough for git: `dvc metrics diff` reads it."""
+    model = {"id": record.id, "md5": record.model["md5"], "size": record.model["size"]}
+    scores = {name: round(span["value"], 6) for name, span in record.scores.items()}
+    _write(settings.root / MODEL, model)
+    _write(settings.root / METRICS, {"id": record.id, "verdict": record.verdict, **scores})
+
+
+def _write(path: Path, content: dict[str, Any]) -> None:
+    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+@contextmanager
+def step(name: str, say: Say) -> Iterator[None]:
+    started = time.perf_counter()
+    yield
+    say(f"{name} ✓ {time.perf_counter() - started:.1f} s")
+
+
+def _report(settings: Settings, record: rounds.Round) -> None:
+    from . import card, report
+
+    report.write(settings, record)
+    if (champion.load(settings.root) or {}).get("id") == record.id:
+        card.write(settings, record)

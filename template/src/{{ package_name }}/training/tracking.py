@@ -1,0 +1,98 @@
+"""Tells MLflow of a round, in a process of its own so that its imports run beside the fit.
+
+The round starts it, and writes the path of the record to its standard input when there is one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+
+class Tracker:
+    """The child process, for as long as a round lasts; closed without a record it logs nothing."""
+
+    def __init__(self, root: Path, name: str) -> None:
+        self.root, self.name = root, name
+
+    def __enter__(self) -> Self:
+        log = self.root / "reports" / "tracking.log"
+        log.parent.mkdir(exist_ok=True)
+        with log.open("ab") as file:
+            self._child = subprocess.Popen(
+                [sys.executable, "-m", __name__, str(self.root), self.name],
+                cwd=self.root,
+                stdin=subprocess.PIPE,
+                stdout=file,
+                stderr=file,
+                start_new_session=True,
+            )
+        return self
+
+    def log(self, record: Path, *, is_champion: bool) -> None:
+        """Hands the round over; the child finishes on its own, at most seconds later."""
+        assert self._child.stdin is not None
+        try:
+            self._child.stdin.write(json.dumps([str(record), is_champion]).encode())
+        except BrokenPipeError:
+            print("MLflow was not told of this round: see reports/tracking.log", file=sys.stderr)
+
+    def wait(self) -> int:
+        return self._child.wait(60)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        assert self._child.stdin is not None
+        try:
+            self._child.stdin.close()
+        except BrokenPipeError:
+            pass
+        if os.environ.get("TRACKING_WAIT"):
+            self.wait()
+
+
+def main() -> None:
+    root, name = Path(sys.argv[1]), sys.argv[2]
+    os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+    import mlflow
+
+    if not os.environ.get("MLFLOW_TRACKING_URI"):
+        mlflow.set_tracking_uri(f"sqlite:///{root / 'mlflow.db'}")
+    mlflow.set_experiment(name)
+    if message := sys.stdin.read():
+        path, is_champion = json.loads(message)
+        write(mlflow, name, Path(path), is_champion)
+
+
+def write(mlflow: Any, name: str, path: Path, is_champion: bool) -> None:
+    """One run for the round: flat parameters, scores, verdict, and the champion's alias when it was promoted."""
+    from ..settings import flatten
+
+    record = json.loads(path.read_text(encoding="utf-8"))
+    with mlflow.start_run(run_name=record["id"]) as run:
+        mlflow.log_params(flatten(record["params"]))
+        mlflow.log_metrics({metric: span["value"] for metric, span in record["scores"].items()})
+        mlflow.log_metric("seconds", record["seconds"])
+        kept = ("id", "verdict", "reason", "champion", "code", "lock")
+        mlflow.set_tags({key: str(record[key]) for key in kept} | {"data": record["data"]["md5"]})
+        client = mlflow.MlflowClient()
+        if not client.search_registered_models(f"name = '{name}'"):
+            client.create_registered_model(name)
+        source = f"models/{record['id']}" if is_champion else None
+        if source:
+            uri = (path.parent / "model.skops").as_uri()
+            version = client.create_model_version(name, uri, run_id=run.info.run_id)
+            client.set_registered_model_alias(name, "champion", version.version)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,74 @@
+"""Fits the model, and names it by what it was made from."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..data import contract as contracts
+from ..data.split import HOLDOUT, Split
+from ..errors import ProjectError
+from ..features import as_input
+from ..model import make_model
+from ..settings import Settings
+
+# What a model is made by; a change in the report or in serving makes no other model.
+CODE = ("features.py", "model.py", "persistence.py", "settings.py", "data", "training/train.py")
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Digests of all that decides a model's bytes."""
+
+    code: str
+    data: str
+    lock: str
+    params: dict[str, Any]
+
+    @property
+    def id(self) -> str:
+        parts = [self.code, self.data, self.lock, json.dumps(self.params, sort_keys=True)]
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:8]
+
+
+def inputs(settings: Settings) -> Inputs:
+    """The digests of the project as it stands."""
+    package = Path(__file__).resolve().parent.parent
+    code = [path for name in CODE for path in sorted([*(package / name).glob("*.py"), package / name])]
+    root = settings.root
+    raw = sorted((root / "data/raw").glob("*.parquet"))
+    return Inputs(
+        code=_digest(path for path in code if path.is_file()),
+        data=_digest([*raw, root / HOLDOUT, root / contracts.FILE]),
+        lock=_digest([root / "uv.lock"]),
+        params=settings.params.dump(),
+    )
+
+
+def fit(split: Split, settings: Settings) -> Any:
+    """The fitted pipeline; the same inputs give the same bytes."""
+    columns = contracts.features(contracts.load(settings.root))
+    X, y = as_input(split.train, columns), target_of(split.train, settings)
+    try:
+        return make_model(X, settings.params).fit(X, y)
+    except (ValueError, TypeError) as error:
+        raise ProjectError(f"The model does not fit: {' '.join(str(error).split())[:300]}") from None
+
+
+def target_of(frame: Any, settings: Settings) -> Any:
+    """The target as scikit-learn takes it: floats, or objects for classes."""
+    values = frame[settings.params.data.target]
+    if settings.params.training.task == "regression":
+        return values.astype(float)
+    return values if values.dtype.kind == "f" else values.astype(object)
+
+
+def _digest(paths: Any) -> str:
+    digest = hashlib.sha256()
+    for path in paths:
+        digest.update(path.name.encode())
+        digest.update(path.read_bytes() if path.exists() else b"")
+    return digest.hexdigest()[:16]

@@ -1,0 +1,68 @@
+"""DVC and git, as far as the loop needs them: what is versioned, and which stages have changed."""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ..errors import ProjectError
+
+
+@contextmanager
+def repository(root: Path) -> Iterator[Any]:
+    """DVC's view of the project, quiet and without telling anyone of its use."""
+    os.environ.setdefault("DVC_NO_ANALYTICS", "1")
+    from dvc.exceptions import DvcException
+    from dvc.repo import Repo
+
+    logging.getLogger("dvc").setLevel(logging.CRITICAL)
+    try:
+        with Repo(str(root)) as repo:
+            yield repo
+    except DvcException as error:
+        raise ProjectError(f"DVC: {' '.join(str(error).split())}") from None
+
+
+def add(root: Path, *paths: Path) -> None:
+    """Puts files or folders under DVC, or takes their new content into its cache."""
+    with repository(root) as repo:
+        repo.add([str(root / path) for path in paths])
+
+
+def cached(root: Path, md5: str) -> bytes:
+    """The bytes that DVC's cache keeps under a digest."""
+    with repository(root) as repo:
+        path = Path(repo.cache.local.oid_to_path(md5))
+    if not path.exists():
+        raise ProjectError(f"DVC's cache has no file {md5}: type uv run dvc fetch --all-commits")
+    return path.read_bytes()
+
+
+def changed_stages(root: Path) -> list[str]:
+    """The stages of dvc.yaml whose inputs or outputs are not those of dvc.lock, in their order."""
+    with repository(root) as repo, repo.lock:
+        stages = [stage for stage in repo.index.stages if getattr(stage, "name", None)]
+        return [stage.name for stage in stages if stage.changed()]
+
+
+def commit_stages(root: Path) -> None:
+    """Notes in dvc.lock that every stage ran on what is there now."""
+    with repository(root) as repo:
+        repo.commit(force=True)
+
+
+def commit(root: Path) -> str | None:
+    """The git commit that the round ran on, None outside a repository."""
+    done = subprocess.run(
+        ["git", "rev-parse", "--verify", "--quiet", "HEAD"],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.stdout.strip() or None
