@@ -15,11 +15,13 @@ from typing import Any
 
 import click
 import yaml
+from jinja2 import Template
 
 from mlscaffold.cli import cli
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
+PACKAGE = ROOT / "template" / "src" / "{{ package_name }}"
 GENERATED = "<!-- Written by scripts/docs.py from {source}; do not edit. -->"
 
 ABOUT_COMMANDS = """\
@@ -33,12 +35,35 @@ the whole organisation in the [config file](config.md). With `--data-uri`, the a
 table are read from the table itself."""
 
 ABOUT_GATES = """\
-What a new model has to pass, in this order, before it becomes champion; the first model too. The
-thresholds stand in the project's own `training/gates.yaml`. A round ends with one of four verdicts,
-which are exit codes: 0 promote, 10 keep the champion, 20 block, 30 the data broke its contract.
-`gate --self-test` measures how often equal models would be promoted (at most 5 %), and the smallest
-gain that the holdout can show.
+What a new model has to pass, in this order, before it becomes champion; the first model too. A
+round ends with one of four verdicts, which are exit codes too: 0 promote, 10 keep the champion,
+20 block, 30 the data broke its contract. Each gate has been seen to fail: `data/must_fail/` and
+`tests/gates/` of every project hold the bad batches and the bad models that it must stop.
 """
+
+ABOUT_THRESHOLDS = """\
+They stand in the project's own `training/gates.yaml`; an unknown key is an error.
+`gate --self-test` measures how often equal models would be promoted, and the smallest gain that the
+holdout can show.
+"""
+
+GATES = {
+    "contract": ("Does every batch keep `data/contract.yaml`?", "30, nothing is trained"),
+    "leakage": ("Does no column, and no pair of columns, give the target away?", "block"),
+    "floor": ("Does the metric on the frozen holdout reach `floor`?", "block"),
+    "dummy": ("Is it better than a constant, beyond doubt?", "block"),
+    "linear": ("Is it not clearly worse than a linear model?", "block"),
+    "champion": (
+        "Is it better than the champion on the holdout or on the newest window, and worse on "
+        "neither? A paired bootstrap on the same rows; ties do not count.",
+        "keep",
+    ),
+    "slices": ("Is no slice further than `slice_gap` below the whole, beyond chance?", "block"),
+    "calibration": ("Is the mean error of what was predicted small enough?", "block"),
+    "latency": ("Is one row answered within `latency_ms`?", "block"),
+    "size": ("Is the model's file smaller than `size_mb`?", "block"),
+    "model card": ("Is it written down what the model is for?", "block"),
+}
 
 
 def commands_page() -> str:
@@ -119,29 +144,29 @@ def _allowed(question: dict[str, Any]) -> str:
 
 
 def gates_page() -> str:
-    source = ROOT / "template" / "training" / "gates.yaml"
-    lines = ["# Gates", GENERATED.format(source="template/training/gates.yaml"), ""]
-    lines += [ABOUT_GATES, *_yaml_page(source.read_text("utf-8"))]
+    code = (PACKAGE / "training" / "gates.py").read_text("utf-8")
+    if (found := set(re.findall(r'(?:Gate|_at_most)\("([\w ]+)"', code))) != GATES.keys():
+        sys.exit(f"GATES in scripts/docs.py is not what gates.py has: {found ^ GATES.keys()}")
+    lines = ["# Gates", GENERATED.format(source="template/training/gates.yaml.jinja"), ""]
+    lines += [ABOUT_GATES, "| gate | what it asks | if not |", "|---|---|---|"]
+    lines += [f"| {name} | {asks} | {otherwise} |" for name, (asks, otherwise) in GATES.items()]
+    lines += ["", "## Thresholds", ABOUT_THRESHOLDS]
+    lines += ["| key | classification | regression | meaning |", "|---|---|---|---|"]
+    lines += [f"| {' | '.join(cells)} |" for cells in _thresholds()]
     return "\n".join(lines) + "\n"
 
 
-def _yaml_page(text: str) -> Iterator[str]:
-    """A YAML file's comments as text, its sections as headings and its keys as list entries."""
-    for line in text.splitlines():
-        indent, key, value, comment = _parsed(line)
-        if not key:
-            yield comment
-        elif not indent and not value:
-            yield f"\n## {key}" + (f"\n{comment}" if comment else "")
-        else:
-            yield f"- `{key}: {value}`" + (f": {comment}" if comment else "")
-
-
-def _parsed(line: str) -> tuple[str, str, str, str]:
-    content, _, comment = line.partition("#")
-    match = re.match(r"( *)([\w-]+):\s*(.*?)\s*$", content)
-    indent, key, value = match.groups() if match else ("", "", "")
-    return indent, key, value, comment.strip()
+def _thresholds() -> Iterator[list[str]]:
+    """Each key of gates.yaml: its value for both tasks, and its comment."""
+    source = (ROOT / "template" / "training" / "gates.yaml.jinja").read_text("utf-8")
+    texts = [Template(source).render(task=task) for task in ("classification", "regression")]
+    for lines in zip(*(text.splitlines() for text in texts), strict=True):
+        parsed = [re.fullmatch(r"(\w+): *(\S+) *# *(.*)", line) for line in lines]
+        if parsed[0] and parsed[1]:
+            key, value, meaning = parsed[0].groups()
+            _, other, longer = parsed[1].groups()
+            added = longer.removeprefix(meaning).lstrip(", ")
+            yield [f"`{key}`", value, other, meaning + (f" ({added}, in regression)" * bool(added))]
 
 
 PAGES = {"commands.md": commands_page, "questions.md": questions_page, "gates.md": gates_page}

@@ -182,12 +182,6 @@ def test_id_at_a_time_is_a_key(tmp_path: Path) -> None:
     assert proposal.key_columns == ("shop_id", "day")
 
 
-def test_pandas_index_is_left_out(tmp_path: Path) -> None:
-    lines = [",x,y", *(f"{n},{n % 7},{n % 2}" for n in range(ROWS))]
-    (tmp_path / "t.csv").write_text("\n".join(lines))
-    assert table.inspect("t.csv", cwd=tmp_path).left_out == {"Unnamed: 0": "row number"}
-
-
 def test_copy_of_the_target_is_left_out(tmp_path: Path) -> None:
     celsius = [n % 37 + 0.5 for n in range(ROWS)]
     rows = pa.table({"c": celsius, "f": [t * 1.8 + 32 for t in celsius], "x": [1, 2] * 200})
@@ -224,6 +218,7 @@ def test_given_columns_are_taken(customers: pa.Table, tmp_path: Path) -> None:
         ("nothing.csv", "x,y\n1,\n2,\n", "no values"),
         ("ragged.csv", "x,y\n1,a\n2\n3,b\n", "Row #3"),
         ("twice.csv", "x,x,y\n1,1,a\n2,3,b\n", "'x' twice"),
+        ("index.csv", ",x,y\n0,1,a\n1,2,b\n", "column 1 has no name"),
         ("semicolon.csv", "x;y\n1;a\n2;b\n", "commas"),
         ("latin.csv", b"x,y\nM\xfcller,a\nM\xfcller,b\n", "UTF-8"),
         ("binary.csv", b"\x80\x04\x95\0\0\0", "not a CSV file"),

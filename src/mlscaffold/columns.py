@@ -34,7 +34,7 @@ class Column:
     @property
     def is_a_text_per_row(self) -> bool:
         """Whether most texts stand in one row only: a name, an id or free text, not a category."""
-        return self.kind == "text" and self.distinct > max(20, self.filled / 2)
+        return self.kind == "text" and self.distinct > max(30, 0.3 * self.filled)
 
     def counts(self) -> list[tuple[Any, int]]:
         """Each value with its number of rows, the most frequent first."""

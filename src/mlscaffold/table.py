@@ -23,7 +23,6 @@ _TARGET = re.compile(
 _TIME = re.compile(r"(?i)(^|_| )(date|time|timestamp|datetime|ts|day|month|at|created|seen)($|_| )")
 _NOT_SEEN = re.compile(r"(?i)birth|dob|expir|until|(^|_)(end|due)($|_)")
 _KEY = re.compile(r"(?i)(^|[_ .-])(id|key|uuid|guid|number|no|nr)$|[a-z]I[dD]$")
-_ROW_NUMBER = re.compile(r"Unnamed: \d+|index")
 
 
 @dataclass(frozen=True)
@@ -116,7 +115,7 @@ def propose(
         target, reason = _target(candidates)
     task = _task(columns[target], task)
     left_out = _left_out(columns, columns[target], task, time, keys)
-    if not columns.keys() - {target, time, *left_out}:
+    if not columns.keys() - {target, *left_out}:
         why = "; ".join(f"{name}: {reason}" for name, reason in left_out.items())
         raise MlscaffoldError(
             f"no column is left to predict {target!r} from{f' ({why})' if why else ''}; add some."
@@ -155,11 +154,16 @@ def recorded_address(address: str, project_root: Path, cwd: Path) -> str:
 
 
 def _named(sample: Sample) -> dict[str, Column]:
-    """The columns by name; a nameless one, most often pandas' index, is named as pandas would."""
-    names = [name or f"Unnamed: {n}" for n, name in enumerate(sample.table.column_names)]
+    """The columns by name, which each of them has and no two share."""
+    names = sample.table.column_names
+    if "" in names:  # most often pandas' index
+        raise MlscaffoldError(
+            f"column {names.index('') + 1} has no name; name it, or write the table "
+            "without an index."
+        )
     if twice := [name for name in names if names.count(name) > 1]:
         raise MlscaffoldError(f"has the column {twice[0]!r} twice; rename one.")
-    return {column.name: column for column in look(sample.table.rename_columns(names))}
+    return {column.name: column for column in look(sample.table)}
 
 
 def _time_column(columns: Mapping[str, Column]) -> str:
@@ -265,15 +269,10 @@ def _unusable(column: Column) -> str | None:
         return "no values"
     if column.kind == "nested":
         return "lists or objects"
-    if column.distinct == 1 and column.is_complete:
+    if column.distinct == 1:
         return "one value"
     if column.is_a_text_per_row:
         return "a text per row"
-    if column.kind == "whole" and column.is_unique:
-        if _ROW_NUMBER.fullmatch(column.name):
-            return "row number"
-        if _KEY.search(column.name):
-            return "key"
     return None
 
 
