@@ -182,6 +182,20 @@ def test_id_at_a_time_is_a_key(tmp_path: Path) -> None:
     assert proposal.key_columns == ("shop_id", "day")
 
 
+def test_pandas_index_is_left_out(tmp_path: Path) -> None:
+    lines = [",x,y", *(f"{n},{n % 7},{n % 2}" for n in range(ROWS))]
+    (tmp_path / "t.csv").write_text("\n".join(lines))
+    assert table.inspect("t.csv", cwd=tmp_path).left_out == {"Unnamed: 0": "like a key"}
+    rows = pa.table({"__index_level_0__": range(ROWS), "x": [1, 2] * 200, "y": [0, 0, 1, 1] * 100})
+    assert table.inspect(write_parquet(rows, tmp_path / "t"), cwd=tmp_path).columns == ("x", "y")
+
+
+def test_list_is_read_as_text(tmp_path: Path) -> None:
+    tags = [["a"], ["a", "b"], None, []] * 100
+    rows = pa.table({"tags": tags, "x": [1, 2] * 200, "y": [0, 0, 0, 0, 1] * 80})
+    assert table.inspect(write_parquet(rows, tmp_path / "t"), cwd=tmp_path).left_out == {}
+
+
 def test_copy_of_the_target_is_left_out(tmp_path: Path) -> None:
     celsius = [n % 37 + 0.5 for n in range(ROWS)]
     rows = pa.table({"c": celsius, "f": [t * 1.8 + 32 for t in celsius], "x": [1, 2] * 200})
@@ -218,7 +232,6 @@ def test_given_columns_are_taken(customers: pa.Table, tmp_path: Path) -> None:
         ("nothing.csv", "x,y\n1,\n2,\n", "no values"),
         ("ragged.csv", "x,y\n1,a\n2\n3,b\n", "Row #3"),
         ("twice.csv", "x,x,y\n1,1,a\n2,3,b\n", "'x' twice"),
-        ("index.csv", ",x,y\n0,1,a\n1,2,b\n", "column 1 has no name"),
         ("semicolon.csv", "x;y\n1;a\n2;b\n", "commas"),
         ("latin.csv", b"x,y\nM\xfcller,a\nM\xfcller,b\n", "UTF-8"),
         ("binary.csv", b"\x80\x04\x95\0\0\0", "not a CSV file"),
@@ -266,7 +279,7 @@ def test_address_that_does_not_open_is_refused(
         ({"target": "churn"}, "Unknown column 'churn'. Did you mean churned?"),
         ({"target": "zzz"}, "There are: churned, contract"),
         ({"target": "country"}, "one value only (DE)"),
-        ({"target": "note"}, "no category"),
+        ({"target": "note"}, "no categories"),
         ({"target": "signup_month"}, "dates"),
         ({"target": "churned", "task": "regression"}, "holds text"),
         ({"target": "monthly charges", "task": "classification"}, "task=regression"),

@@ -15,7 +15,7 @@ _TEXT_DATES = (
 
 @dataclass(frozen=True)
 class Column:
-    """One column of the sample; `kind` is boolean, whole, number, date, text, empty or nested."""
+    """One column of the sample; `kind` is boolean, whole, number, date, text or empty."""
 
     name: str
     kind: str
@@ -53,7 +53,7 @@ def look(table: Any) -> Iterator[Column]:
     for name, values in zip(table.column_names, table.columns, strict=True):
         kind, values = _kind(values)
         filled = len(values) - values.null_count
-        distinct = 0 if kind == "nested" else pc.count_distinct(values, mode="only_valid").as_py()
+        distinct = pc.count_distinct(values, mode="only_valid").as_py()
         yield Column(name, kind if filled else "empty", values, filled, distinct)
 
 
@@ -78,9 +78,8 @@ def _kind(values: Any) -> tuple[str, Any]:
     if types.is_string(values.type) or types.is_large_string(values.type):
         dates = _dates(values)
         return ("text", values) if dates is None else ("date", dates)
-    if types.is_time(values.type):
-        return "text", values.cast(pa.string())
-    return "nested", values
+    texts = [None if value is None else str(value) for value in values.to_pylist()]
+    return "text", pa.chunked_array([pa.array(texts, pa.string())])
 
 
 def _dates(values: Any) -> Any | None:

@@ -14,7 +14,8 @@ from mlscaffold.address import Sample
 from mlscaffold.columns import Column, given_away, look
 from mlscaffold.errors import MlscaffoldError, unknown
 
-MOST_CLASSES = 20  # more different whole numbers than this are a quantity, not a category
+MOST_NUMBERS = 20  # more different whole numbers than this are a quantity, not a category
+MOST_CLASSES = 100  # more than this cannot be learned as categories
 MOST_SCORED = 20_000  # rows that are enough to see that a column gives the target away
 
 _TARGET = re.compile(
@@ -22,7 +23,9 @@ _TARGET = re.compile(
 )
 _TIME = re.compile(r"(?i)(^|_| )(date|time|timestamp|datetime|ts|day|month|at|created|seen)($|_| )")
 _NOT_SEEN = re.compile(r"(?i)birth|dob|expir|until|(^|_)(end|due)($|_)")
-_KEY = re.compile(r"(?i)(^|[_ .-])(id|key|uuid|guid|number|no|nr)$|[a-z]I[dD]$")
+_KEY = re.compile(r"(?i)(^|[_ .-])(id|key|uuid|guid|number|no|nr)\.?$|[a-z]I[dD]$")
+_ROW_NUMBER = re.compile(r"(?i)Unnamed: \d+|index")
+_INDEX = re.compile(r"__index_level_")
 
 
 @dataclass(frozen=True)
@@ -154,16 +157,12 @@ def recorded_address(address: str, project_root: Path, cwd: Path) -> str:
 
 
 def _named(sample: Sample) -> dict[str, Column]:
-    """The columns by name, which each of them has and no two share."""
-    names = sample.table.column_names
-    if "" in names:  # most often pandas' index
-        raise MlscaffoldError(
-            f"column {names.index('') + 1} has no name; name it, or write the table "
-            "without an index."
-        )
+    """The columns by name; what pandas left of its index is named as pandas would, or not read."""
+    names = [name or f"Unnamed: {n}" for n, name in enumerate(sample.table.column_names)]
     if twice := [name for name in names if names.count(name) > 1]:
         raise MlscaffoldError(f"has the column {twice[0]!r} twice; rename one.")
-    return {column.name: column for column in look(sample.table)}
+    columns = {column.name: column for column in look(sample.table.rename_columns(names))}
+    return {name: column for name, column in columns.items() if not _INDEX.match(name)}
 
 
 def _time_column(columns: Mapping[str, Column]) -> str:
@@ -218,33 +217,29 @@ def _target(candidates: Sequence[str]) -> tuple[str, str]:
 def _task(target: Column, task: str | None) -> str:
     """Classification or regression, for a target that can be learned."""
     name = target.name
-    if target.kind in {"empty", "nested", "date"}:
-        kind = {"empty": "no values", "nested": "lists or objects", "date": "dates"}[target.kind]
+    if target.kind in {"empty", "date"}:
+        kind = {"empty": "no values", "date": "dates"}[target.kind]
         raise MlscaffoldError(f"target {name!r} holds {kind}; choose a category or a number.")
     if target.distinct < 2:
         value = _shown(target.counts()[0][0])
         raise MlscaffoldError(
             f"target {name!r} has one value only ({value}); choose another column."
         )
-    if target.is_a_text_per_row:
-        raise MlscaffoldError(
-            f"target {name!r} has {target.distinct:,} different texts in {target.filled:,} rows, "
-            "which is no category; choose another column."
-        )
-    is_quantity = target.kind == "number" or (
-        target.kind == "whole" and target.distinct > MOST_CLASSES
-    )
     if task == "regression" and target.kind == "text":
         raise MlscaffoldError(
             f"target {name!r} holds text, and regression needs a number; "
             "use --data task=classification."
         )
-    if task == "classification" and target.kind == "number" and target.distinct > MOST_CLASSES:
+    is_quantity = target.kind in {"whole", "number"} and (
+        target.kind == "number" or target.distinct > MOST_NUMBERS
+    )
+    task = task or ("regression" if is_quantity else "classification")
+    if task == "classification" and target.distinct > MOST_CLASSES:
         raise MlscaffoldError(
-            f"target {name!r} has {target.distinct:,} different numbers, which are no categories; "
-            "use --data task=regression."
+            f"target {name!r} has {target.distinct:,} different values, which are no categories; "
+            + ("use --data task=regression." if is_quantity else "choose another column.")
         )
-    return task or ("regression" if is_quantity else "classification")
+    return task
 
 
 def _left_out(
@@ -267,12 +262,13 @@ def _left_out(
 def _unusable(column: Column) -> str | None:
     if column.kind == "empty":
         return "no values"
-    if column.kind == "nested":
-        return "lists or objects"
     if column.distinct == 1:
         return "one value"
     if column.is_a_text_per_row:
         return "a text per row"
+    named = _KEY.search(column.name) or _ROW_NUMBER.fullmatch(column.name)
+    if named and column.kind == "whole" and column.is_unique:
+        return "like a key"
     return None
 
 
