@@ -244,11 +244,12 @@ def _array(values: Iterable[Any]) -> Any:
 
 
 def _reason(error: Exception) -> str:
-    """Why it failed, in one line, and what to install when a driver is missing."""
+    """Why it failed, in one line, and what to do when a driver is missing."""
     lines = str(getattr(error, "orig", None) or error).strip().splitlines()
-    if isinstance(error, ModuleNotFoundError):
-        return f"install {error.name} beside mlscaffold and run this again."
-    return lines[0][:300] if lines else type(error).__name__
+    reason = lines[0][:300] if lines else type(error).__name__
+    if isinstance(error, ImportError):
+        return f"{reason.rstrip('.')}. Install it beside mlscaffold, with pip say."
+    return reason
 
 
 def _masked(text: str, secrets: Mapping[str, str]) -> str:
