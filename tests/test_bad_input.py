@@ -278,7 +278,7 @@ def test_old_git_is_refused(refused: Run, tmp_path: Path, monkeypatch: pytest.Mo
         ("age,churned\n", None, "no rows"),
         ("age,churned\n1,yes\n2,yes\n", "churned", "one value only"),
         ("churned\nyes\nno\nyes\n", "churned", "no column is left"),
-        ("age,churned\n1,yes\n1,no\n", "churned", "one value"),
+        ("age,churned\n1,yes\n1,no\n", "churned", "age: constant"),
         ("age,churned\n1,yes\n2\n", None, "Row #3"),
     ],
 )

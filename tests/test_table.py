@@ -228,7 +228,7 @@ def test_given_columns_are_taken(customers: pa.Table, tmp_path: Path) -> None:
         ("header.csv", "a,b\n", "no rows"),
         ("one.csv", "x,y\n1,a\n2,a\n", "one value only (a)"),
         ("lonely.csv", "y\na\nb\na\n", "no column is left"),
-        ("constant.csv", "x,y\n1,a\n1,b\n1,a\n", "x: one value"),
+        ("constant.csv", "x,y\n1,a\n1,b\n1,a\n", "x: constant"),
         ("nothing.csv", "x,y\n1,\n2,\n", "no values"),
         ("ragged.csv", "x,y\n1,a\n2\n3,b\n", "Row #3"),
         ("twice.csv", "x,x,y\n1,1,a\n2,3,b\n", "'x' twice"),

@@ -263,9 +263,9 @@ def _unusable(column: Column) -> str | None:
     if column.kind == "empty":
         return "no values"
     if column.distinct == 1:
-        return "one value"
+        return "constant"
     if column.is_a_text_per_row:
-        return "a text per row"
+        return "like a key"
     named = _KEY.search(column.name) or _ROW_NUMBER.fullmatch(column.name)
     if named and column.kind == "whole" and column.is_unique:
         return "like a key"
