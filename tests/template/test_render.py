@@ -56,7 +56,6 @@ WITHOUT_IMPORT = {
     "alembic": "MLflow's SQLite store",
     "pyarrow": "pandas, for Parquet",
     "httpx": "FastAPI's test client",
-    "pandas-stubs": "mypy",
     "types-pyyaml": "mypy",
     "pytest-cov": "pytest --cov",
 }
