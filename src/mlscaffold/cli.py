@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 COMMANDS = {
-    "new": "Make a repository from the template, and train its first model.",
+    "new": "Make a repository from the template; with --run, train and judge its first model.",
 }
 
 

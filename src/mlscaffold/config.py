@@ -57,7 +57,8 @@ def load() -> Config:
     try:
         return _parse(tomllib.loads(text))
     except tomllib.TOMLDecodeError as error:
-        raise MlscaffoldError(f"{file} is not valid TOML: {error}.") from None
+        reason = str(error).replace("at end of document", f"at line {text.count(chr(10)) + 1}")
+        raise MlscaffoldError(f"{file} is not valid TOML: {reason}.") from None
     except MlscaffoldError as error:
         raise MlscaffoldError(f"{file}: {error.message}") from None
 

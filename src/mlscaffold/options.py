@@ -42,8 +42,10 @@ def answers_file(
     try:
         with open(path, encoding="utf-8") as file:  # noqa: PTH123 - click gives text
             found = yaml.safe_load(file)
-    except (OSError, UnicodeDecodeError) as error:
-        raise MlscaffoldError(f"--data-file {path} cannot be read: {error}.") from None
+    except OSError as error:
+        raise MlscaffoldError(f"--data-file {path}: {error.strerror}.") from None
+    except UnicodeDecodeError:
+        raise MlscaffoldError(f"--data-file {path} is not a text file in UTF-8.") from None
     except yaml.YAMLError as error:
         reason = " ".join(str(error).split())
         raise MlscaffoldError(f"--data-file {path} is not valid YAML: {reason}.") from None

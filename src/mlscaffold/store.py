@@ -157,7 +157,7 @@ def _is_git(source: str) -> bool:
 
 def _mirror(address: str, source: str) -> _Mirror:
     """The mirror of source, brought up to date."""
-    name = re.sub(r"[^A-Za-z0-9.]+", "-", address.partition(":")[2])[-40:].strip("-.")
+    name = re.sub(r"[^A-Za-z0-9.]+", "-", address.rpartition(":")[2])[-40:].strip("-.")
     path = home() / "mirrors" / f"{name}-{sha256(address.encode()).hexdigest()[:12]}.git"
     state = path / "mlscaffold.json"
     stamp = _stamp(Path(source))

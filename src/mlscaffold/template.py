@@ -25,8 +25,11 @@ _WHAT_TEMPLATES_GET_WRONG = (
     jinja2.TemplateError,
     plumbum.ProcessExecutionError,
     yaml.YAMLError,
-    ValueError,
+    ArithmeticError,
+    AttributeError,
+    LookupError,
     TypeError,
+    ValueError,
 )
 
 
@@ -232,7 +235,8 @@ def _plain_errors(address: str) -> Iterator[None]:
                 f"{error.strerror or error}: {error.filename or address}."
             ) from None
         except _WHAT_TEMPLATES_GET_WRONG as error:
-            raise MlscaffoldError(f"{address}: {_reason(error)}") from None
+            place = "" if type(error) is ValueError else f"The template {address}: "
+            raise MlscaffoldError(place + _reason(error)) from None
 
 
 def _reason(error: BaseException) -> str:

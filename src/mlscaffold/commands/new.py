@@ -114,6 +114,8 @@ def command(
         return
     made = project.create(source, request.root, answers, ask=ask, with_git=not no_git)
     output.done(f"{made.root.name}/", f"{len(made.files)} files from {_name(source)}")
+    if ref is None and store.uncommitted(request.address):
+        output.note("  The template has changes that are not committed; they were left out.")
     if made.commit:
         output.done("git", f"first commit {made.commit}")
     try:
@@ -155,8 +157,6 @@ def _prepare(request: Request, given: Mapping[str, Any]) -> tuple[Template, dict
     template.check_trust(source, trusted=request.trust)
     template.check_questions(source, given)
     naming.check_answers(request.answers)
-    if request.ref is None and store.uncommitted(request.address):
-        output.note(f"{_name(source)}: changes that are not committed are not in it.")
     known = {k: v for k, v in request.answers.items() if k in source.questions}
     if source.questions.keys() >= ABOUT_DATA:
         known.setdefault("project_name", naming.project_name(request.root))
@@ -217,10 +217,10 @@ def _as_list(text: str) -> list[str]:
 
 def _refuse_unanswered(questions: Mapping[str, str]) -> None:
     if questions:
-        listed = ", ".join(f"{name} ({text.rstrip('?')})" for name, text in questions.items())
+        listed = "; ".join(f"{name}: {text}" for name, text in questions.items())
         raise MlscaffoldError(
-            f"No terminal to ask on, and no answer to: {listed}. "
-            "Give them with --data NAME=ANSWER, or add --defaults."
+            f"There is no terminal to ask on. Not answered: {listed}. "
+            "Give answers with --data NAME=ANSWER, or take the defaults with --defaults."
         )
 
 

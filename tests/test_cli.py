@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from click.testing import CliRunner
+
+from mlscaffold.cli import COMMANDS, cli
+
+
+def test_help_lists_every_command() -> None:
+    shown = CliRunner().invoke(cli, ["--help"])
+    assert shown.exit_code == 0
+    assert all(name in shown.stdout for name in COMMANDS)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_list_says_what_a_commands_help_says(name: str) -> None:
+    command = cli.get_command(None, name)  # type: ignore[arg-type]
+    assert command
+    assert command.name == name
+    assert command.get_short_help_str(200).rstrip(".") in COMMANDS[name]
+
+
+def test_help_loads_neither_copier_nor_rich() -> None:
+    code = (
+        "import sys; from click.testing import CliRunner; from mlscaffold.cli import cli; "
+        "CliRunner().invoke(cli, ['--help']); "
+        "print({'copier', 'rich', 'pyarrow', 'mlscaffold.commands.new'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
+
+
+def test_version_is_printed() -> None:
+    assert CliRunner().invoke(cli, ["--version"]).stdout.startswith("mlscaffold ")
+
+
+@pytest.mark.parametrize("arguments", [["nwe"], ["new", "--nope"], ["new", "a", "b"]])
+def test_wrong_usage_is_one_line_and_exit_code_2(arguments: list[str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "mlscaffold", *arguments], capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.count("\n") == 1
+    assert "--help" in done.stderr

@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from repositories import commit
+from repositories import git as real_git
+
+from mlscaffold import git, process
+from mlscaffold.errors import MlscaffoldError
+
+
+def test_run_ignores_a_hooks_variables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    commit(tmp_path, {"a": ""})
+    monkeypatch.setenv("GIT_DIR", "/nowhere")
+    assert git.run("rev-parse", "--show-prefix", cwd=tmp_path) == ""
+
+
+def test_a_failure_is_one_line_with_gits_reason(tmp_path: Path) -> None:
+    with pytest.raises(git.GitError) as caught:
+        git.run("rev-parse", "HEAD", cwd=tmp_path)
+    assert caught.value.message.startswith("git rev-parse: not a git repository")
+    assert "\n" not in caught.value.message
+
+
+def test_missing_git_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(MlscaffoldError, match="git is not installed"):
+        git.check_version()
+
+
+@pytest.mark.parametrize(("version", "passes"), [("2.37.9", False), ("2.38.0", True)])
+def test_old_git_is_refused(version: str, passes: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    answer = process.Finished(0, f"git version {version}\n", "")
+    monkeypatch.setattr(process, "run", lambda *_, **__: answer)
+    if passes:
+        git.check_version()
+    else:
+        with pytest.raises(MlscaffoldError, match=r"2\.37\.9 is too old"):
+            git.check_version()
+
+
+def test_commit_all_works_without_an_identity(isolated: Path, tmp_path: Path) -> None:
+    (isolated / ".gitconfig").write_text("[user]\n\tuseConfigOnly = true\n")
+    real_git(tmp_path, "init", "-q")
+    (tmp_path / "a").write_text("")
+    assert git.commit_all(tmp_path, "Start")
+    assert real_git(tmp_path, "log", "-1", "--format=%an %s") == "mlscaffold Start"
+
+
+def test_commit_all_takes_the_persons_identity(tmp_path: Path) -> None:
+    real_git(tmp_path, "init", "-q")
+    (tmp_path / "a").write_text("")
+    git.commit_all(tmp_path, "Start")
+    assert real_git(tmp_path, "log", "-1", "--format=%an") == "Ada"
+
+
+def test_commit_all_does_nothing_when_nothing_changed(tmp_path: Path) -> None:
+    head = commit(tmp_path, {"a": ""})
+    assert git.commit_all(tmp_path, "Again") == ""
+    assert real_git(tmp_path, "rev-parse", "HEAD") == head

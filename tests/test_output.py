@@ -1,0 +1,32 @@
+from __future__ import annotations
+
+import pytest
+
+from mlscaffold import output
+
+
+def test_tree_draws_folders_after_files() -> None:
+    drawn = output.tree("churn", ["src/churn/cli.py", "src/a.py", "README.md"])
+    assert drawn.splitlines() == [
+        "churn/",
+        "├── src/",
+        "│   ├── churn/",
+        "│   │   └── cli.py",
+        "│   └── a.py",
+        "└── README.md",
+    ]
+
+
+def test_a_step_is_one_plain_line_on_stderr(capsys: pytest.CaptureFixture[str]) -> None:
+    with output.step("environment", "uv sync") as step:
+        step.detail = "uv"
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.count("\n") == 1
+    assert err.startswith("✓ environment      uv ")
+
+
+def test_a_step_that_fails_claims_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(OSError, match="x"), output.step("environment"):
+        raise OSError("x")
+    assert capsys.readouterr().err == ""

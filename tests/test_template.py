@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from repositories import TEMPLATE, git, tree, write
+
+from mlscaffold import store, template
+from mlscaffold.errors import MlscaffoldError
+from mlscaffold.template import Template
+
+Make = Callable[..., Path]
+
+
+def source(folder: Path) -> Template:
+    return template.read(store.check_out(str(folder), None))
+
+
+AWKWARD = {
+    **TEMPLATE,
+    "copier.yml": TEMPLATE["copier.yml"] + "many:\n  type: yaml\n  default: [a, b]\n"
+    "_exclude: [\"{% if colour == 'red' %}blue.txt{% endif %}\"]\n",
+    "blue.txt": "",
+    "{% yield one from many %}{{ one }}{% endyield %}/x.txt.jinja": "{{ one }}\n",
+    "{% if name %}on{% endif %}.txt": "",
+    "{% if not name %}off{% endif %}.txt": "",
+    "with.bin": "\x00\x01",
+}
+
+
+@pytest.mark.parametrize("colour", ["red", "blue"])
+def test_the_fast_render_equals_copiers(repository: Make, tmp_path: Path, colour: str) -> None:
+    folder = repository(AWKWARD)
+    (folder / "run.sh").write_text("")
+    (folder / "run.sh").chmod(0o755)
+    git(folder, "add", "-A")
+    git(folder, "commit", "-qm", "x")
+    git(folder, "tag", "v2")
+    found = source(folder)
+    answers = {"name": "ann", "colour": colour}
+    template.render(found, tmp_path / "fast" / "p", answers, ask=False)
+    template.render_plainly(found, tmp_path / "plain" / "p", answers)
+    fast = tree(tmp_path / "fast" / "p")
+    assert fast == tree(tmp_path / "plain" / "p")
+    assert {"ann/as-it-is.txt", "a/x.txt", "b/x.txt", "on.txt", "run.sh"} <= fast.keys()
+    assert (tmp_path / "fast" / "p" / "run.sh").stat().st_mode & 0o111
+
+
+def test_render_falls_back_to_copiers_own(
+    repository: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(template, "can_render_fast", lambda: False)
+    answers = template.render(source(repository()), tmp_path / "p", {"name": "ann"}, ask=False)
+    assert answers == {"name": "ann", "colour": "red"}
+    assert (tmp_path / "p" / "hello.txt").read_text() == "hello ann, red\n"
+
+
+def test_this_copier_can_render_fast() -> None:
+    assert template.can_render_fast()
+
+
+def test_the_answers_file_records_what_copier_understands(repository: Make, tmp_path: Path) -> None:
+    folder = repository()
+    template.render(source(folder), tmp_path / "p", {}, ask=False)
+    recorded = (tmp_path / "p" / ".copier-answers.yml").read_text()
+    assert "_commit: v1.0.0\n" in recorded
+    assert f"_src_path: {folder}\n" in recorded
+
+
+@pytest.mark.parametrize(
+    ("answers", "words"),
+    [({"colour": "green"}, "colour.*green"), ({"colour": None}, "colour")],
+)
+def test_a_refused_answer_is_one_line(
+    repository: Make, tmp_path: Path, answers: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(MlscaffoldError, match=words) as caught:
+        template.render(source(repository()), tmp_path / "p", answers, ask=False)
+    assert "\n" not in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("files", "words"),
+    [
+        ({"a.txt.jinja": "{{ oops"}, "line 1"),
+        ({"a.txt.jinja": "{{ 1 / 0 }}"}, "division by zero"),
+        ({"a.txt.jinja": "{{ nothing.there }}"}, "undefined"),
+    ],
+)
+def test_an_error_in_a_template_is_one_line(
+    repository: Make, tmp_path: Path, files: dict[str, str], words: str
+) -> None:
+    with pytest.raises(MlscaffoldError, match=words) as caught:
+        template.render(source(repository({**TEMPLATE, **files})), tmp_path / "p", {}, ask=False)
+    assert "\n" not in caught.value.message
+
+
+@pytest.mark.parametrize("text", ["a: [", "a: b: c\n", "- 1\n"])
+def test_a_broken_copier_yml_is_one_line(
+    repository: Make, text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(MlscaffoldError) as caught:
+        source(repository({"copier.yml": text}))
+    assert "\n" not in caught.value.message
+    assert capsys.readouterr() == ("", "")
+
+
+def test_an_unknown_question_names_the_closest(repository: Make) -> None:
+    with pytest.raises(MlscaffoldError, match=r"'color'\. Did you mean colour"):
+        template.check_questions(source(repository()), {"color": "red"})
+
+
+@pytest.mark.parametrize(
+    "setting",
+    ["_tasks: [touch x]", "_migrations: [touch x]", "_jinja_extensions: [jinja2.ext.do]"],
+)
+def test_a_template_with_code_is_refused_without_trust(repository: Make, setting: str) -> None:
+    found = source(repository({**TEMPLATE, "copier.yml": setting + "\n"}))
+    with pytest.raises(MlscaffoldError, match="--trust"):
+        template.check_trust(found, trusted=False)
+    template.check_trust(found, trusted=True)
+
+
+def test_a_template_without_code_needs_no_trust(repository: Make) -> None:
+    template.check_trust(source(repository()), trusted=False)
+
+
+def test_unanswered_lists_every_question(repository: Make) -> None:
+    found = source(repository())
+    assert template.unanswered(found, "p", {"colour": "red"}) == {"name": "What is it called?"}
+    assert not template.unanswered(found, "p", {"colour": "red", "name": "x"})
+
+
+def test_a_folder_without_git_renders(tmp_path: Path) -> None:
+    write(tmp_path / "t", TEMPLATE)
+    template.render(source(tmp_path / "t"), tmp_path / "p", {}, ask=False)
+    assert (tmp_path / "p" / "hello.txt").read_text() == "hello demo, red\n"
