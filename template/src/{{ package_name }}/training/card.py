@@ -23,6 +23,7 @@ def write(settings: Settings, record: Round) -> Path:
         settings,
         record=record,
         purpose=intended_use(settings.root),
+        importance={item["feature"]: item["mean"] for item in record.importance},
         features={n: c for n, c in columns.items() if c["role"] in {"feature", "time"}},
         left_out={n: c.get("why", "") for n, c in columns.items() if c["role"] == "left out"},
     )

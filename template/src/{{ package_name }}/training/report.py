@@ -10,9 +10,8 @@ import jinja2
 
 from ..settings import Settings
 from . import plots, rounds
+from .names import metric_name
 from .rounds import Round
-
-NAMES = {"roc_auc": "AUC", "r2": "R²", "accuracy": "Accuracy"}
 
 
 def write(settings: Settings, record: Round) -> Path:
@@ -37,12 +36,8 @@ def render(template: str, settings: Settings, **values: Any) -> str:
     )
     environment.filters |= {"number": number, "signed": signed, "name": metric_name, "cell": cell}
     return environment.get_template(template).render(
-        package=settings.package, description=settings.root.name, **values
+        package=settings.package, **values
     )
-
-
-def metric_name(metric: str) -> str:
-    return NAMES.get(metric, metric.removeprefix("neg_").replace("_", " "))
 
 
 def number(value: float | None) -> str:

@@ -1,0 +1,61 @@
+"""What the project needs to go round the loop, and what to type when it is missing."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from . import persistence
+from .data import contract as contracts
+from .data import sources, split
+from .errors import ProjectError
+from .serving import model
+from .settings import Settings
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is as it should be, or not, and then what to type."""
+
+    ok: bool
+    what: str
+    fix: str
+
+
+def findings(settings: Settings) -> list[Finding]:
+    """Everything that was looked at, the groundwork first."""
+    root, name = settings.root, f"uv run {settings.package}"
+    return [
+        Finding(sys.version_info >= (3, 11), "Python 3.11 or newer", "uv venv --python 3.11"),
+        Finding((root / "uv.lock").is_file(), "uv.lock is there", "uv lock"),
+        Finding(_runs(root, "uv", "sync", "--check"), "the environment is as uv.lock", "uv sync"),
+        Finding(_runs(root, "git", "rev-parse", "--git-dir"), "a git repository", "git init"),
+        Finding((root / ".dvc/config").is_file(), "DVC's settings are there", "uv run dvc init"),
+        _holds("the data's address opens", "set data.uri in params.yaml", lambda: _read(settings)),
+        _holds("data/contract.yaml is there", f"{name} data infer", lambda: contracts.load(root)),
+        Finding((root / split.HOLDOUT).is_file(), "the holdout is frozen", f"{name} retrain"),
+        Finding((root / persistence.TRUSTED).is_file(), f"{persistence.TRUSTED} is there", "git restore it"),
+        _holds("the champion loads", f"{name} retrain", lambda: model.load(root)),
+    ]
+
+
+def _holds(what: str, fix: str, look: Callable[[], object]) -> Finding:
+    try:
+        look()
+    except ProjectError as error:
+        return Finding(False, what, f"{error.message} Else: {fix}")
+    return Finding(True, what, "")
+
+
+def _read(settings: Settings) -> None:
+    sources.read(settings.params.data.uri, root=settings.root)
+
+
+def _runs(root: Path, *command: str) -> bool:
+    try:
+        return subprocess.run(command, cwd=root, capture_output=True, check=False).returncode == 0
+    except FileNotFoundError:
+        return False
