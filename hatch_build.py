@@ -35,7 +35,7 @@ class CustomBuildHook(BuildHookInterface):
 
     def _make(self, root: Path) -> list[Path]:
         """The bundle, and for a shallow clone the list of the commits that it ends at."""
-        if git(root, "rev-parse", "--show-prefix") != "":
+        if not (root / ".git").exists():
             raise RuntimeError(
                 f"{root} is not the root of a git repository: build from a clone or from the sdist."
             )

@@ -253,14 +253,23 @@ def _newest_release(mirror: Path) -> str | None:
 
 
 def _folder(mirror: Path, commit: str) -> Path:
-    """The files of a commit, in a clone of their own that borrows the mirror's objects."""
+    """The files of a commit, in a repository of their own that borrows the mirror's objects.
+
+    `clone --shared` would do, if it did not refuse to share with a shallow mirror.
+    """
     folder = home() / "checkouts" / mirror.stem / commit
     if folder.exists():
         return folder
 
     def fill(clone: Path) -> None:
-        git.run("clone", "-q", "--shared", "--no-checkout", str(mirror), ".", cwd=clone)
-        git.run("-c", "advice.detachedHead=false", "checkout", "-q", "--detach", commit, cwd=clone)
+        git.run("init", "-q", ".", cwd=clone)
+        objects = clone / ".git" / "objects"
+        files.write_text(objects / "info" / "alternates", f"{mirror / 'objects'}\n")
+        if (mirror / "shallow").exists():
+            (clone / ".git" / "shallow").write_bytes((mirror / "shallow").read_bytes())
+        tags = "+refs/tags/*:refs/tags/*"
+        git.run("fetch", "-q", "--no-write-fetch-head", str(mirror), tags, cwd=clone)
+        git.run("checkout", "-q", "--detach", commit, cwd=clone)
         if (clone / ".gitmodules").exists():
             git.run("submodule", "update", "--init", "--recursive", cwd=clone)
 

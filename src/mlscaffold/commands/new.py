@@ -314,22 +314,21 @@ def _print_result(
         _print_round(round_, place)
     output.result()
     for number, (typed, why) in enumerate(following):
-        output.result(f"{'Next:' if number == 0 else '':<7}{typed:<46}{why}".rstrip())
+        output.result(f"{'Next:' if number == 0 else '':<7}{typed:<52}{why}".rstrip())
 
 
 def _next(
     place: str, command: str | None, made: Environment | None, round_: Round | None
 ) -> list[tuple[str, str]]:
-    """Three commands to type next, and what they are for."""
+    """What to type next, and what it is for."""
     enter = (f"cd {place}", "")
     if command is None:
         return [enter, ("git log --stat", "see what was made"), ("ls", "look around")]
     if round_:
-        return [
-            enter,
-            (f"uv run {command} leaderboard", "what helped so far"),
-            (f"uv run {command} serve", "ask the champion over HTTP"),
-        ]
+        idea = (f"uv run {command} train --set model.learning_rate=0.05", "try an idea")
+        board = (f"uv run {command} leaderboard", "what helped so far")
+        serve = (f"uv run {command} serve", "ask the champion over HTTP")
+        return [enter, idea, board, *([serve] if round_.verdict == "promote" else [])]
     first = (f"uv run {command} data infer", "infer the data's contract")
     train = (f"uv run {command} retrain", "train and judge a first model")
     return [enter, first, train] if made else [enter, ("uv sync", "make the environment"), first]
