@@ -61,7 +61,7 @@ def prepare(settings: Settings) -> tuple[Split, list[str]]:
     if not (settings.root / HOLDOUT).exists() and (settings.root / f"{HOLDOUT}.dvc").exists():
         raise ProjectError(f"{HOLDOUT} is not here: type uv run dvc pull")
     splits.freeze(frame, settings)
-    return splits.split(frame, settings), sorted(set(frame.index.get_level_values("batch")))
+    return splits.split(frame, settings), sorted(set(frame.index.get_level_values(0)))
 
 
 def identify(settings: Settings) -> str:
@@ -93,7 +93,7 @@ def judge(
         batches=batches,
         scores=_scores(evidence),
         baselines={name: _score(evidence.judge, y, p) for name, p in evidence.baselines.items()},
-        champion=now and now["id"],
+        champion=now["id"] if now else None,
         comparison=_comparison(evidence),
         smallest_gain=smallest_gain(evidence),
         gates=[_plain(asdict(gate)) for gate in answers],

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from threadpoolctl import threadpool_limits
+
 from ..data import contract as contracts
 from ..data.split import HOLDOUT, Split
 from ..errors import ProjectError
@@ -49,11 +51,15 @@ def inputs(settings: Settings) -> Inputs:
 
 
 def fit(split: Split, settings: Settings) -> Any:
-    """The fitted pipeline; the same inputs give the same bytes."""
+    """The fitted pipeline; the same inputs give the same bytes.
+
+    One thread: several add up floats in an order that depends on the machine, and on few rows they only wait.
+    """
     columns = contracts.features(contracts.load(settings.root))
     X, y = as_input(split.train, columns), target_of(split.train, settings)
     try:
-        return make_model(X, settings.params).fit(X, y)
+        with threadpool_limits(1):
+            return make_model(X, settings.params).fit(X, y)
     except (ValueError, TypeError) as error:
         raise ProjectError(f"The model does not fit: {' '.join(str(error).split())[:300]}") from None
 
