@@ -20,6 +20,8 @@ def main() -> None:
         _stop(f"{error.format_message()} See {command} --help.", error.exit_code)
     except click.ClickException as error:
         _stop(error.format_message(), error.exit_code)
+    except OSError as error:
+        _stop(f"{error.filename or 'Input or output'}: {error.strerror or error}.", 2)
     except (click.Abort, KeyboardInterrupt):
         _stop("Interrupted.", 130)
 

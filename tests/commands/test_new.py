@@ -311,6 +311,17 @@ def test_questions_are_asked_on_a_terminal(
     assert "target: churned\n" in (folder / "churn" / ".copier-answers.yml").read_text()
 
 
+def test_a_place_that_cannot_be_written_is_one_line(repository: Make, folder: Path) -> None:
+    (folder / "file").write_text("")
+    command = [sys.executable, "-m", "mlscaffold", "new", "file/churn", "--defaults"]
+    done = subprocess.run(
+        [*command, "--template", str(repository())], capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "file" in done.stderr
+
+
 def test_ctrl_c_leaves_nothing_and_is_exit_code_130(repository: Make, folder: Path) -> None:
     slow = {**TEMPLATE, "z.txt.jinja": "{% for i in range(99999) %}" * 2 + "{% endfor %}" * 2}
     command = [sys.executable, "-m", "mlscaffold", "new", "churn", "--defaults", "--no-env"]
