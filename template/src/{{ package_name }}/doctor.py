@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -31,13 +32,21 @@ def findings(settings: Settings) -> list[Finding]:
     return [
         Finding(sys.version_info >= (3, 11), "Python 3.11 or newer", "uv venv --python 3.11"),
         Finding((root / "uv.lock").is_file(), "uv.lock is there", "uv lock"),
-        Finding(_runs(root, "uv", "sync", "--check"), "the environment is as uv.lock", "uv sync"),
+        Finding(
+            _runs(root, os.environ.get("UV", "uv"), "sync", "--check"),
+            "the environment is as uv.lock",
+            "uv sync",
+        ),
         Finding(_runs(root, "git", "rev-parse", "--git-dir"), "a git repository", "git init"),
         Finding((root / ".dvc/config").is_file(), "DVC's settings are there", "uv run dvc init"),
         _holds("the data's address opens", "set data.uri in params.yaml", lambda: _read(settings)),
         _holds("data/contract.yaml is there", f"{name} data infer", lambda: contracts.load(root)),
         Finding((root / split.HOLDOUT).is_file(), "the holdout is frozen", f"{name} retrain"),
-        Finding((root / persistence.TRUSTED).is_file(), f"{persistence.TRUSTED} is there", "git restore it"),
+        Finding(
+            (root / persistence.TRUSTED).is_file(),
+            f"{persistence.TRUSTED} is there",
+            "git restore it",
+        ),
         _holds("the champion loads", f"{name} retrain", lambda: model.load(root)),
     ]
 
