@@ -14,7 +14,11 @@ from . import settings as project
 from .errors import ProjectError
 
 sets = click.option(
-    "--set", "sets", multiple=True, metavar="KEY=VALUE", help="Another value for a key of params.yaml."
+    "--set",
+    "sets",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Another value for a key of params.yaml.",
 )
 experiment = click.option(
     "--experiment", metavar="NAME", help="An overlay from training/experiments."
@@ -79,6 +83,7 @@ def train(sets: tuple[str, ...], experiment: str | None, form: str) -> None:
 
     settings = project.load(sets=sets, experiment=experiment)
     record = loop.run(settings, _progress)
+    assert record is not None
     _show(record, form)
     if record.verdict == "promote" and form == "text":
         click.echo(f"  To make it the champion: {settings.package} promote {record.id}")
@@ -95,7 +100,11 @@ def retrain(form: str) -> None:
     record = loop.retrain(settings, _progress)
     if record is None:
         last = loop.last_id(settings.root)
-        click.echo(json.dumps({"id": last, "changed": False}) if form == "json" else f"Nothing changed since {last}.")
+        click.echo(
+            json.dumps({"id": last, "changed": False})
+            if form == "json"
+            else f"Nothing changed since {last}."
+        )
         return
     _show(record, form)
     sys.exit(record.exit_code)
@@ -110,7 +119,9 @@ def fit() -> None:
 
 
 @main.command()
-@click.option("--self-test", is_flag=True, help="How often the gate lets through what is no better.")
+@click.option(
+    "--self-test", is_flag=True, help="How often the gate lets through what is no better."
+)
 @output
 def gate(self_test: bool, form: str) -> None:
     """Judges the model of params.yaml and shows what each gate says."""
@@ -148,7 +159,9 @@ def promote(id_: str) -> None:
     settings = project.load()
     record = champion.promote(settings, id_)
     card.write(settings, record)
-    click.echo(f"{id_} is the champion. Commit deployment/, docs/ and params.yaml to make it so for all.")
+    click.echo(
+        f"{id_} is the champion. Commit deployment/, docs/ and params.yaml to make it so for all."
+    )
 
 
 @main.command()
@@ -233,7 +246,10 @@ def doctor(form: str) -> None:
         click.echo(json.dumps([asdict(finding) for finding in findings]))
     else:
         for finding in findings:
-            click.echo(f"  {'✓' if finding.ok else '✗'} {finding.what}" + ("" if finding.ok else f": {finding.fix}"))
+            click.echo(
+                f"  {'✓' if finding.ok else '✗'} {finding.what}"
+                + ("" if finding.ok else f": {finding.fix}")
+            )
     sys.exit(0 if all(finding.ok for finding in findings) else 1)
 
 
@@ -249,7 +265,9 @@ def _show(record: Any, form: str) -> None:
     score = record.scores[record.metric]
     baselines = ", ".join(f"{name} {value:.3f}" for name, value in record.baselines.items())
     click.echo(f"  Verdict  {record.verdict.upper():8} {record.id} {record.reason}")
-    click.echo(f"  {record.metric} {score['value']:.3f} [{score['low']:.3f}, {score['high']:.3f}]   baselines: {baselines}")
+    click.echo(
+        f"  {record.metric} {score['value']:.3f} [{score['low']:.3f}, {score['high']:.3f}]   baselines: {baselines}"
+    )
     click.echo(f"  This holdout can show gains of {record.smallest_gain:.3f} or more.")
     click.echo(f"  Report   reports/{record.id}/report.html")
 

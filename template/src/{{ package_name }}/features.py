@@ -50,7 +50,9 @@ def make_preprocessor(
     texts = [name for name in X if name not in {*dates, *numbers}]
     if is_linear:
         number: Any = make_pipeline(SimpleImputer(keep_empty_features=True), StandardScaler())
-        text: Any = OneHotEncoder(handle_unknown="infrequent_if_exist", max_categories=max_categories)
+        text: Any = OneHotEncoder(
+            handle_unknown="infrequent_if_exist", max_categories=max_categories
+        )
         calendar: Any = make_pipeline(CalendarFeatures(), SimpleImputer(keep_empty_features=True))
     else:
         number, calendar = "passthrough", CalendarFeatures()

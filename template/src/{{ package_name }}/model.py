@@ -20,7 +20,9 @@ def make_model(X: pd.DataFrame, params: Params) -> Pipeline:
     known = maker().get_params()
     for name in params.model:
         if name not in known:
-            raise ProjectError(f"model: {maker.__name__} has no argument {closest(name, list(known))}")
+            raise ProjectError(
+                f"model: {maker.__name__} has no argument {closest(name, list(known))}"
+            )
     estimator = maker(**{"random_state": params.training.random_state} | params.model)
     features = make_preprocessor(X, max_categories=params.features.max_categories)
     return Pipeline([("features", features), ("estimator", estimator)])

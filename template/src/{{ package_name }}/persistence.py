@@ -32,9 +32,13 @@ def dump(model: Any) -> bytes:
         numbers.setdefault(address, str(len(numbers)))
     schema = re.sub(r'("__id__": )(\d+)', lambda match: match[1] + numbers[match[2]], schema)
     schema = re.sub(
-        r'("file": ")(\d+)', lambda match: match[1] + numbers.setdefault(match[2], str(len(numbers))), schema
+        r'("file": ")(\d+)',
+        lambda match: match[1] + numbers.setdefault(match[2], str(len(numbers))),
+        schema,
     )
-    renamed = {re.sub(r"^\d+", lambda match: numbers[match[0]], name): members[name] for name in members}
+    renamed = {
+        re.sub(r"^\d+", lambda match: numbers[match[0]], name): members[name] for name in members
+    }
     target = io.BytesIO()
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
         for name, content in sorted((renamed | {"schema.json": schema.encode("utf-8")}).items()):

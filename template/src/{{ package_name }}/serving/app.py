@@ -138,4 +138,4 @@ def _fail(_: Request, __: Exception) -> JSONResponse:
     return JSONResponse({"detail": "This went wrong here; the log says why."}, 500)
 
 
-HANDLERS = {RequestValidationError: _refuse, ProjectError: _refuse, Exception: _fail}
+HANDLERS: Any = {RequestValidationError: _refuse, ProjectError: _refuse, Exception: _fail}

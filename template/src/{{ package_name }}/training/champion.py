@@ -29,7 +29,9 @@ def promote(settings: Settings, id_: str) -> rounds.Round:
     """Makes the model of a round the champion. A round that the gates did not let through is refused."""
     record = rounds.load(settings, id_)
     if record.verdict != "promote":
-        raise ProjectError(f"Round {id_} may not be promoted, its verdict is {record.verdict}: {record.reason}")
+        raise ProjectError(
+            f"Round {id_} may not be promoted, its verdict is {record.verdict}: {record.reason}"
+        )
     before = load(settings.root)
     if (before or {}).get("id") != record.champion:
         raise ProjectError(
@@ -76,7 +78,11 @@ def _pointer(
     kept = ("id", "verdict", "metric", "scores", "data", "code", "lock", "params", "overrides")
     return {
         **{name: content[name] for name in kept},
-        "model": {"path": MODEL.as_posix(), "md5": record.model["md5"], "size": record.model["size"]},
+        "model": {
+            "path": MODEL.as_posix(),
+            "md5": record.model["md5"],
+            "size": record.model["size"],
+        },
         "commit": versions.commit(settings.root),
         "promoted": datetime.now(UTC).isoformat(timespec="seconds"),
         # One step back is kept here; those before it are in git's history of this file.

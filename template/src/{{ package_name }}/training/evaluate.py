@@ -127,7 +127,9 @@ def calibration_error(judge: Judge, y: np.ndarray, bins: list[dict[str, float]])
     return float(error / (y.std() or 1.0)) if judge.task == "regression" else float(error)
 
 
-def importance(judge: Judge, model: Any, frame: pd.DataFrame, y: np.ndarray, columns: list[str]) -> list[dict[str, Any]]:
+def importance(
+    judge: Judge, model: Any, frame: pd.DataFrame, y: np.ndarray, columns: list[str]
+) -> list[dict[str, Any]]:
     """What the score loses when a column is shuffled (permutation importance, Breiman 2001), largest first."""
     generator = np.random.default_rng(judge.random_state)
     rows = generator.permutation(len(frame))[:1000]
@@ -140,7 +142,9 @@ def importance(judge: Judge, model: Any, frame: pd.DataFrame, y: np.ndarray, col
         for _ in range(3):
             shuffled = X.assign(**{name: X[name].to_numpy()[generator.permutation(len(X))]})
             losses.append(whole - judge.score(y, judge.predict(model, shuffled), ones)[0])
-        found.append({"feature": name, "mean": float(np.mean(losses)), "std": float(np.std(losses))})
+        found.append(
+            {"feature": name, "mean": float(np.mean(losses)), "std": float(np.std(losses))}
+        )
     return sorted(found, key=lambda item: -item["mean"])
 
 
@@ -163,4 +167,6 @@ def _groups(column: pd.Series) -> list[tuple[str, np.ndarray]]:
     values = column.dropna().unique()
     if not 1 < len(values) <= 10:
         return []
-    return [(str(value), (column == value).fillna(False).to_numpy(bool)) for value in sorted(values)]
+    return [
+        (str(value), (column == value).fillna(False).to_numpy(bool)) for value in sorted(values)
+    ]

@@ -141,7 +141,9 @@ def _baselines(evidence: Evidence, limits: Thresholds) -> list[Gate]:
     """Better than the constant beyond doubt; and not clearly worse than the linear model, the simpler choice."""
     y, candidate = evidence.holdout.y, evidence.holdout.candidate
     dummy, linear = (
-        bootstrap(evidence.judge, y, candidate, evidence.baselines[name], tail=limits.false_promotions)
+        bootstrap(
+            evidence.judge, y, candidate, evidence.baselines[name], tail=limits.false_promotions
+        )
         for name in ("dummy", "linear")
     )
     return [

@@ -89,7 +89,11 @@ def judge(
         metric=settings.params.training.metric,
         overrides=settings.overrides,
         changed=_changed(now, fitted.inputs, batches),
-        rows={"train": len(split.train), "holdout": len(split.holdout), "window": len(split.window)},
+        rows={
+            "train": len(split.train),
+            "holdout": len(split.holdout),
+            "window": len(split.window),
+        },
         batches=batches,
         scores=_scores(evidence),
         baselines={name: _score(evidence.judge, y, p) for name, p in evidence.baselines.items()},
@@ -102,15 +106,24 @@ def judge(
         reason=reason,
         slices=evidence.slices,
         calibration=evidence.calibration,
-        confusion=evaluate.confusion(evidence.judge, y, prediction) if task == "classification" else None,
+        confusion=evaluate.confusion(evidence.judge, y, prediction)
+        if task == "classification"
+        else None,
         residuals=_residuals(y, prediction) if task == "regression" else None,
         importance=_importance(settings, split, fitted, evidence),
-        data={"md5": fitted.inputs.data, "rows": sum(map(len, (split.train, split.holdout, split.window))), "batches": len(batches)},
+        data={
+            "md5": fitted.inputs.data,
+            "rows": sum(map(len, (split.train, split.holdout, split.window))),
+            "batches": len(batches),
+        },
         code=fitted.inputs.code,
         lock=fitted.inputs.lock,
         params=fitted.inputs.params,
         model={**fitted.digest, "latency_ms": evidence.latency_ms},
-        environment={"python": platform.python_version(), "packages": {name: version(name) for name in PACKAGES}},
+        environment={
+            "python": platform.python_version(),
+            "packages": {name: version(name) for name in PACKAGES},
+        },
     )
     rounds.save(settings, record)
     return record
@@ -126,10 +139,14 @@ def gather(settings: Settings, split: Split, fitted: Fitted) -> gates.Evidence:
     return gates.Evidence(
         judge=judge_,
         holdout=holdout,
-        window=scored(settings, judge_, split.window, fitted.model, columns) if len(split.window) else None,
+        window=scored(settings, judge_, split.window, fitted.model, columns)
+        if len(split.window)
+        else None,
         baselines=baseline_predictions(settings, split, judge_, columns),
         leaks=_leaks(settings, split, columns),
-        slices=evaluate.slices(judge_, split.holdout[columns], holdout.y, holdout.candidate, min_rows=limits.slice_rows),
+        slices=evaluate.slices(
+            judge_, split.holdout[columns], holdout.y, holdout.candidate, min_rows=limits.slice_rows
+        ),
         calibration=evaluate.calibration(judge_, holdout.y, holdout.candidate),
         latency_ms=_latency(fitted.model, as_input(split.holdout, columns)),
         size=len(fitted.content),
@@ -141,7 +158,9 @@ def check_metric(settings: Settings) -> None:
     """ProjectError when params.yaml asks for a metric that metrics.py does not have."""
     training = settings.params.training
     if training.metric not in (known := METRICS[training.task]):
-        raise ProjectError(f"training.metric: metrics.py has no {closest(training.metric, list(known))}")
+        raise ProjectError(
+            f"training.metric: metrics.py has no {closest(training.metric, list(known))}"
+        )
 
 
 def judge_of(settings: Settings, contract: contracts.Contract) -> evaluate.Judge:
@@ -160,7 +179,9 @@ def scored(
         return gates.Scored(y, prediction, None)
     rival = persistence.load(settings.root / champion.MODEL, root=settings.root)
     known = list(rival.feature_names_in_)
-    return gates.Scored(y, prediction, judge_.predict(rival, as_input(frame.reindex(columns=known), known)))
+    return gates.Scored(
+        y, prediction, judge_.predict(rival, as_input(frame.reindex(columns=known), known))
+    )
 
 
 def baseline_predictions(
@@ -191,7 +212,9 @@ def _scores(evidence: gates.Evidence) -> dict[str, dict[str, float]]:
     found = {}
     for metric in METRICS[evidence.judge.task]:
         judge_ = evaluate.Judge(evidence.judge.task, metric, evidence.judge.classes)
-        found[metric] = asdict(evaluate.bootstrap(judge_, evidence.holdout.y, evidence.holdout.candidate))
+        found[metric] = asdict(
+            evaluate.bootstrap(judge_, evidence.holdout.y, evidence.holdout.candidate)
+        )
     return found
 
 
@@ -218,10 +241,16 @@ def _changed(
         return {"data": [], "code": [], "params": []}
     old, new = flatten(now["params"]), flatten(inputs.params)
     params = [
-        f"{key} {old.get(key)} → {new.get(key)}" for key in sorted(old | new) if old.get(key) != new.get(key)
+        f"{key} {old.get(key)} → {new.get(key)}"
+        for key in sorted(old | new)
+        if old.get(key) != new.get(key)
     ]
     added = len(batches) - now["data"]["batches"]
-    data = [f"{added:+d} batches" if added else "rows or contract"] if now["data"]["md5"] != inputs.data else []
+    data = (
+        [f"{added:+d} batches" if added else "rows or contract"]
+        if now["data"]["md5"] != inputs.data
+        else []
+    )
     code = ["features, model or data code"] if now["code"] != inputs.code else []
     code += ["uv.lock"] if now["lock"] != inputs.lock else []
     return {"data": data, "code": code, "params": params}
@@ -231,7 +260,9 @@ def _importance(
     settings: Settings, split: Split, fitted: Fitted, evidence: gates.Evidence
 ) -> list[dict[str, Any]]:
     columns = contracts.features(contracts.load(settings.root))
-    return evaluate.importance(evidence.judge, fitted.model, split.holdout, evidence.holdout.y, columns)
+    return evaluate.importance(
+        evidence.judge, fitted.model, split.holdout, evidence.holdout.y, columns
+    )
 
 
 def _residuals(y: np.ndarray, prediction: np.ndarray) -> dict[str, list[float]]:
@@ -257,4 +288,6 @@ def intended_use(root: Path) -> str:
 
 def _plain(gate: dict[str, Any]) -> dict[str, Any]:
     """Python's own numbers, which JSON can hold."""
-    return {key: value.item() if isinstance(value, np.generic) else value for key, value in gate.items()}
+    return {
+        key: value.item() if isinstance(value, np.generic) else value for key, value in gate.items()
+    }

@@ -107,10 +107,14 @@ def reproduce(settings: Settings, id_: str) -> int:
         ("uv.lock", record["lock"], inputs.lock),
     ):
         if then != here:
-            raise ProjectError(f"{id_} cannot be made here: {name} has changed since. Check out its commit first.")
+            raise ProjectError(
+                f"{id_} cannot be made here: {name} has changed since. Check out its commit first."
+            )
     fitted = judging.fit(again, judging.prepare(again)[0])
     if fitted.digest["md5"] != record["model"]["md5"]:
-        raise ProjectError(f"{id_} came out differently: {fitted.digest['md5']}, was {record['model']['md5']}.")
+        raise ProjectError(
+            f"{id_} came out differently: {fitted.digest['md5']}, was {record['model']['md5']}."
+        )
     return len(fitted.content)
 
 

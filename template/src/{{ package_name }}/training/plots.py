@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from io import StringIO
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .rounds import Round
 
@@ -48,10 +48,10 @@ def draw(record: Round) -> dict[str, str]:
         drawings["importance"] = height, lambda axes: importance(axes, record.importance[:MOST])
     if record.calibration:
         drawings["calibration"] = 320, lambda axes: calibration(axes, record.calibration)
-    if record.confusion:
-        drawings["confusion"] = 320, lambda axes: confusion(axes, **record.confusion)
-    if record.residuals:
-        drawings["residuals"] = 320, lambda axes: residuals(axes, **record.residuals)
+    if counts := record.confusion:
+        drawings["confusion"] = 320, lambda axes: confusion(axes, **counts)
+    if points := record.residuals:
+        drawings["residuals"] = 320, lambda axes: residuals(axes, **points)
     return {name: _svg(name, *drawing) for name, drawing in drawings.items()}
 
 
@@ -102,7 +102,7 @@ def confusion(axes: Axes, labels: Sequence[str], counts: Sequence[Sequence[int]]
     for y, row in enumerate(counts):
         for x, count in enumerate(row):
             share = count / (sum(row) or 1)
-            box = {"facecolor": ACCENT, "alpha": 0.06 + 0.74 * share, "linewidth": 0}
+            box: Any = {"facecolor": ACCENT, "alpha": 0.06 + 0.74 * share, "linewidth": 0}
             axes.bar(x, 0.94, width=0.94, bottom=y - 0.47, **box)
             if few:
                 axes.text(x, y, f"{count:,}", ha="center", va="center", color=INK)

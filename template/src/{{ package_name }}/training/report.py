@@ -35,9 +35,7 @@ def render(template: str, settings: Settings, **values: Any) -> str:
         keep_trailing_newline=True,
     )
     environment.filters |= {"number": number, "signed": signed, "name": metric_name, "cell": cell}
-    return environment.get_template(template).render(
-        package=settings.package, **values
-    )
+    return environment.get_template(template).render(package=settings.package, **values)
 
 
 def number(value: float | None) -> str:

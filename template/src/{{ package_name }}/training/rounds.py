@@ -65,7 +65,9 @@ def load(settings: Settings, id_: str) -> Round:
     path = folder(settings.root, id_) / "round.json"
     if not path.exists():
         known = [record.id for record in all_rounds(settings)]
-        raise ProjectError(f"There is no round {closest(id_, known)} `leaderboard` lists those here.")
+        raise ProjectError(
+            f"There is no round {closest(id_, known)} `leaderboard` lists those here."
+        )
     return _read(path)
 
 

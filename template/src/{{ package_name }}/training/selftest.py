@@ -44,7 +44,12 @@ def run(settings: Settings, split: Split, fitted: judging.Fitted) -> SelfTest:
     for _ in range(REPETITIONS):
         pair = exchange(y, one, two, generator)
         promoted += bool(gates.champion_gate(evidence.judge, pair, None, limits).passed)
-    return SelfTest(REPETITIONS, promoted / REPETITIONS, limits.false_promotions, judging.smallest_gain(evidence))
+    return SelfTest(
+        REPETITIONS,
+        promoted / REPETITIONS,
+        limits.false_promotions,
+        judging.smallest_gain(evidence),
+    )
 
 
 def exchange(

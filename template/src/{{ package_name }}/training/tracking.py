@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -52,10 +53,8 @@ class Tracker:
         traceback: TracebackType | None,
     ) -> None:
         assert self._child.stdin is not None
-        try:
+        with suppress(BrokenPipeError):
             self._child.stdin.close()
-        except BrokenPipeError:
-            pass
         if os.environ.get("TRACKING_WAIT"):
             self.wait()
 

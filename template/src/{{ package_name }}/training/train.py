@@ -39,7 +39,9 @@ class Inputs:
 def inputs(settings: Settings) -> Inputs:
     """The digests of the project as it stands."""
     package = Path(__file__).resolve().parent.parent
-    code = [path for name in CODE for path in sorted([*(package / name).glob("*.py"), package / name])]
+    code = [
+        path for name in CODE for path in sorted([*(package / name).glob("*.py"), package / name])
+    ]
     root = settings.root
     raw = sorted((root / "data/raw").glob("*.parquet"))
     return Inputs(
@@ -61,7 +63,9 @@ def fit(split: Split, settings: Settings) -> Any:
         with threadpool_limits(1):
             return make_model(X, settings.params).fit(X, y)
     except (ValueError, TypeError) as error:
-        raise ProjectError(f"The model does not fit: {' '.join(str(error).split())[:300]}") from None
+        raise ProjectError(
+            f"The model does not fit: {' '.join(str(error).split())[:300]}"
+        ) from None
 
 
 def target_of(frame: Any, settings: Settings) -> Any:
