@@ -13,7 +13,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from .errors import ProjectError
 
-
 M = TypeVar("M", bound=BaseModel)
 
 
@@ -56,7 +55,7 @@ class Params(Section):
 
 @dataclass(frozen=True)
 class Settings:
-    """Where the project is and what this round uses; `overrides` holds what differs from params.yaml."""
+    """Where the project is and what a round uses; `overrides` is what params.yaml has otherwise."""
 
     root: Path
     params: Params
@@ -81,7 +80,7 @@ def load(
 ) -> Settings:
     """Reads params.yaml, then the overlay, then each `key=value` of `sets`.
 
-    Raises ProjectError on a file that is not YAML, an unknown key (the closest is named) or a wrong value.
+    ProjectError on a file that is not YAML, an unknown key (the closest is named), a wrong value.
     """
     root = find_root(root)
     plain = read_yaml(root / "params.yaml")
@@ -165,7 +164,7 @@ def _parse(item: str) -> tuple[str, Any]:
 
 
 def _put(content: dict[str, Any], key: str, value: Any, known: dict[str, Any]) -> None:
-    """Sets a dotted key. `model` takes any key, since the estimator knows its own; the rest must exist."""
+    """Sets a dotted key that exists; `model` takes any, since the estimator knows its own."""
     *folders, last = key.split(".")
     for folder in folders:
         content = content.get(folder, {}) if isinstance(content, dict) else {}

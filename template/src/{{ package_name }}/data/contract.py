@@ -1,14 +1,17 @@
 """The data contract: inferred from the first data, edited by people, checked against every batch.
 
-data/contract.yaml is a pandera schema in YAML. Three keys of a column are ours, and taken off before pandera reads it:
-`role` (feature, target, key, time, left out), `why` it is left out, and `typical`, the span that a batch's median keeps to.
+data/contract.yaml is a pandera schema in YAML. Three keys of a column are ours, and taken off before
+pandera reads it: `role` (feature, target, key, time, left out), `why` it is left out, and `typical`,
+the span that the median of a batch keeps to.
 """
 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +19,19 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from ..errors import ContractError
-from ..settings import Params, Settings, closest, read_yaml
+from ..errors import ContractError, ProjectError
+from ..settings import Params, Settings, read_yaml
 from . import sources
 
 FILE = Path("data/contract.yaml")
+BATCH = "batch of data/raw"  # the outer level of the index of all batches as one frame
 ENOUGH = 20  # rows from which on a batch's median says something
 HEADER = """\
 # What the data has to look like: a pandera schema, inferred from the first data and yours to edit.
 #   role      feature, target, key, time or left out (then with the reason, why)
 #   in_range  the smallest and the largest value;  isin: the values of a category
 #   typical   the span that the median of a batch keeps to; outside, the unit may have changed
+#   nullable  whether a value may be missing; rows without a target are left out if it may
 # A batch that breaks it stops the loop with exit code 30 and the champion stays.
 """
 Contract = dict[str, Any]
@@ -34,7 +39,7 @@ Contract = dict[str, Any]
 
 @dataclass(frozen=True)
 class Breach:
-    """One way in which a batch breaks the contract; `row` counts from 1, None stands for all of them."""
+    """One way in which a batch breaks the contract; `row` counts from 1, None is all of them."""
 
     batch: str
     column: str
@@ -66,15 +71,17 @@ def features(contract: Contract) -> list[str]:
 
 
 def infer(frame: pd.DataFrame, params: Params) -> Contract:
-    """The contract that `frame` keeps, with a margin around its numbers; leaks are looked for elsewhere."""
+    """The contract that a frame of batches keeps, with a margin around its numbers.
+
+    ProjectError when the target cannot be learnt. Leaks are looked for elsewhere.
+    """
     found = {str(name): _infer_column(frame[name], str(name), params) for name in frame}
-    keys = [name for name in params.data.key if name in found]
-    return {"schema_type": "dataframe", "columns": found, "strict": True, "unique": keys or None}
+    _check_target(frame[params.data.target], found[params.data.target], params)
+    keys = params.data.key or None
+    return {"schema_type": "dataframe", "columns": found, "strict": True, "unique": keys}
 
 
-def coerce(
-    frame: pd.DataFrame, contract: Contract, name: str
-) -> tuple[pd.DataFrame, list[Breach]]:
+def coerce(frame: pd.DataFrame, contract: Contract, name: str) -> tuple[pd.DataFrame, list[Breach]]:
     """The frame in the contract's types, and the cells that do not read as such."""
     typed, breaches = frame.copy(), []
     for column, rules in contract["columns"].items():
@@ -103,7 +110,7 @@ def check(frame: pd.DataFrame, contract: Contract, *, name: str) -> list[Breach]
 
 
 def check_batches(settings: Settings) -> pd.DataFrame:
-    """All batches as one typed frame with a column `batch` in its index; ContractError if one breaks the contract."""
+    """All batches as one typed frame, indexed by their names; ContractError if one is bad."""
     contract = load(settings.root)
     typed, lines = {}, []
     for path in sources.batch_paths(settings.root):
@@ -113,16 +120,17 @@ def check_batches(settings: Settings) -> pd.DataFrame:
         lines += [f"  {breach}" for breach in found]
         typed[path.stem] = coerce(batch, contract, path.stem)[0]
     if not lines:
-        frame = pd.concat(typed, names=["batch", "row"])
+        frame = pd.concat(typed, names=[BATCH])
         lines = [f"contract ✗ data/raw\n  {b}" for b in _check_across(frame, contract)]
     if lines:
-        raise ContractError(
-            "\n".join(lines)
-            + "\nNothing was trained and the champion stays. If the data is right, edit data/contract.yaml and run again."
-        )
-    return frame[list(contract["columns"])]
+        raise ContractError("\n".join([*lines, ADVICE]))
+    return frame[list(contract["columns"])].dropna(subset=columns(contract, "target"))
 
 
+ADVICE = (
+    "Nothing was trained and the champion stays. "
+    "If the data is right, edit data/contract.yaml and run again."
+)
 KINDS = {
     "float64": "a number",
     "boolean": "true or false",
@@ -138,7 +146,7 @@ def _infer_column(column: pd.Series, name: str, params: Params) -> Contract:
     role, why = _role(values, name, kind, params)
     rules: Contract = {"role": role}
     rules |= {"why": why} if why else {}
-    rules |= {"dtype": kind, "nullable": bool(column.isna().any()) and role != "target"}
+    rules |= {"dtype": kind, "nullable": bool(column.isna().any())}
     if kind == "float64":
         numbers = values.astype(float)
         rules["in_range"] = dict(
@@ -148,7 +156,7 @@ def _infer_column(column: pd.Series, name: str, params: Params) -> Contract:
             rules["isin"] = sorted(numbers.unique().tolist())
             del rules["in_range"]
         elif role == "feature":
-            rules["typical"] = [float(f"{q:.4g}") for q in numbers.quantile([0.005, 0.995])]
+            rules["typical"] = _typical(numbers)
     elif kind == "str" and role in {"feature", "target"}:
         known = sorted(values.astype(str).unique().tolist())
         if role == "target" or len(known) <= params.features.max_categories:
@@ -159,9 +167,10 @@ def _infer_column(column: pd.Series, name: str, params: Params) -> Contract:
 def _kind(column: pd.Series, dates: pd.Series | None) -> str:
     if dates is not None:
         return "datetime64[us]"
-    if pd.api.types.is_bool_dtype(column) or set(column.dropna().unique()) <= {True, False} - {1, 0}:
+    if pd.api.types.infer_dtype(column, skipna=True) == "boolean":
         return "boolean"
-    return "float64" if pd.api.types.is_numeric_dtype(column) else "str"
+    numbers = pd.api.types.infer_dtype(column, skipna=True) in {"decimal", "integer", "floating"}
+    return "float64" if numbers or pd.api.types.is_numeric_dtype(column) else "str"
 
 
 def _role(values: pd.Series, name: str, kind: str, params: Params) -> tuple[str, str]:
@@ -174,18 +183,50 @@ def _role(values: pd.Series, name: str, kind: str, params: Params) -> tuple[str,
         return "key", ""
     if values.nunique() <= 1:
         return "left out", "constant"
-    if kind == "str" and values.nunique() > max(params.features.max_categories, 0.3 * len(values)):
-        return "left out", f"{values.nunique():,} different values in {len(values):,} rows, like a key"
+    if _is_like_a_key(values, name, kind, params):
+        return "left out", f"{values.nunique():,} values in {len(values):,} rows, like a key"
     return "feature", ""
 
 
+def _is_like_a_key(values: pd.Series, name: str, kind: str, params: Params) -> bool:
+    """Text that is nearly always new, and whole numbers that never repeat and are called an id."""
+    if kind == "str":
+        return values.nunique() > max(params.features.max_categories, 0.3 * len(values))
+    named = re.search(r"(?i)(^|[_ .-])(id|key|uuid|guid|number|no|nr|index)$|^Unnamed: ", name)
+    camel = re.search(r"[a-z]I[dD]$", name)
+    whole = kind == "float64" and (values.astype(float) % 1 == 0).all()
+    return bool(whole and values.is_unique and (named or camel))
+
+
+def _check_target(values: pd.Series, rules: Contract, params: Params) -> None:
+    """What cannot be learnt is said here, before anything is written."""
+    name, task, known = params.data.target, params.training.task, values.nunique()
+    if known < 2:
+        raise ProjectError(f"The target {name} has one value only: nothing can be learnt.")
+    if task == "regression" and rules["dtype"] != "float64":
+        kind = KINDS[rules["dtype"]]
+        raise ProjectError(f"The target {name} is {kind}, not a number: set training.task.")
+    if task == "classification" and (known > 100 or rules["dtype"].startswith("datetime")):
+        raise ProjectError(
+            f"The target {name} has {known:,} values, which are no categories: set training.task."
+        )
+
+
 def _span(low: float, high: float) -> tuple[float, float]:
-    """The observed span with a quarter of it on either side, in round numbers; what was never negative stays so."""
+    """The observed span with a quarter of it on either side, rounded; never negative stays so."""
     margin = (high - low) / 4 or abs(high) / 4 or 1.0
-    unit = 10.0 ** (math.floor(math.log10(margin)) - 0)
+    unit = 10.0 ** math.floor(math.log10(margin))
     bottom = math.floor((low - margin) / unit) * unit
     top = math.ceil((high + margin) / unit) * unit
     return float(f"{0.0 if low >= 0 else bottom:.10g}"), float(f"{top:.10g}")
+
+
+def _typical(numbers: pd.Series) -> list[float]:
+    """The span of nearly all values, and of the medians of the batches that are known."""
+    span = numbers.quantile([0.005, 0.995]).tolist()
+    if numbers.index.nlevels > 1:
+        span += numbers.groupby(level=0).median().tolist()
+    return [float(f"{min(span):.4g}"), float(f"{max(span):.4g}")]
 
 
 def _as_type(column: pd.Series, dtype: str) -> pd.Series:
@@ -197,10 +238,7 @@ def _as_type(column: pd.Series, dtype: str) -> pd.Series:
         return column.astype(str).str.lower().map(words).astype("boolean")
     if dtype.startswith("datetime64"):
         dates = sources.as_dates(column)
-        if dates is None:
-            dates = pd.to_datetime(column.astype(object), format="mixed", errors="coerce", utc=True)
-            dates = dates.dt.tz_localize(None)
-        return dates.astype("datetime64[us]")
+        return sources.to_dates(column) if dates is None else dates
     return column.where(column.isna(), column.astype(str)).astype("str")
 
 
@@ -208,9 +246,9 @@ def _check_names(frame: pd.DataFrame, contract: Contract, name: str) -> Iterator
     missing = [column for column in contract["columns"] if column not in frame]
     extra = [str(column) for column in frame if column not in contract["columns"]]
     for column in missing:
-        near = closest(column, extra) if extra else ""
-        problem = f"missing; was it renamed to {near.split('did you mean ')[1]}" if "?" in near else "missing"
-        yield Breach(name, column, None, problem)
+        near = get_close_matches(column, extra, n=1, cutoff=0.5)
+        hint = f"; was it renamed to {near[0]!r}?" if near else ""
+        yield Breach(name, column, None, f"missing{hint}")
     for column in extra:
         yield Breach(name, column, None, "the contract does not know this column")
 
@@ -292,7 +330,8 @@ def _check_medians(frame: pd.DataFrame, contract: Contract, name: str) -> Iterat
             continue
         median, (low, high) = float(frame[column].median()), rules["typical"]
         if not low <= median <= high:
-            problem = f"the median is {median:g}, and was always between {low:g} and {high:g}: has the unit changed?"
+            usual = f"was always between {low:g} and {high:g}"
+            problem = f"the median is {median:g}, and {usual}: has the unit changed?"
             yield Breach(name, column, None, problem)
 
 
@@ -301,12 +340,12 @@ def _check_across(frame: pd.DataFrame, contract: Contract) -> Iterator[Breach]:
     if contract["unique"]:
         twice = frame.duplicated(contract["unique"], keep=False)
         if twice.any():
-            batches = sorted(set(frame.index[twice].get_level_values("batch")))[:3]
+            batches = ", ".join(sorted(set(frame.index[twice].get_level_values(BATCH)))[:3])
             key = ", ".join(contract["unique"])
-            yield Breach("raw", key, None, f"{_of(twice)} keys are in several batches: {', '.join(batches)}")
+            yield Breach("raw", key, None, f"{_of(twice)} keys are in several batches: {batches}")
     [target] = columns(contract, "target")
     if frame[target].nunique() < 2:
-        yield Breach("raw", target, None, "the target has one value only: nothing can be learnt")
+        yield Breach("raw", target, None, "it has one value only: nothing can be learnt")
 
 
 def _of(bad: pd.Series) -> str:

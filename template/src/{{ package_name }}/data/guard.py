@@ -16,11 +16,13 @@ def check_file(settings: Settings, path: Path) -> None:
         sources.read_batch(path), contracts.load(settings.root), name=path.stem
     )
     if breaches:
-        raise ContractError("\n".join([f"contract ✗ {path}", *(f"  {breach}" for breach in breaches)]))
+        raise ContractError(
+            "\n".join([f"contract ✗ {path}", *(f"  {breach}" for breach in breaches)])
+        )
 
 
 def check_must_fail(settings: Settings) -> str:
-    """One line when each bad batch is refused for its own reason; ProjectError names those that are not."""
+    """Says that each bad batch is refused for its own reason; ProjectError names the others."""
     if wrong := must_fail.survivors(settings):
         raise ProjectError("The contract lets bad data through. " + "; ".join(wrong))
     return "Every batch in data/must_fail is refused for its own reason, and the good one passes."

@@ -47,7 +47,8 @@ def find(
 
 def _as_numbers(column: pd.Series) -> np.ndarray:
     if pd.api.types.is_datetime64_any_dtype(column):
-        return column.astype("int64").to_numpy(float)
+        # Whether there is a date may give the target away; which one only says when.
+        return column.isna().to_numpy(float)
     if pd.api.types.is_numeric_dtype(column) or pd.api.types.is_bool_dtype(column):
         return column.astype("float64").fillna(-9e9).to_numpy()
     return pd.factorize(column)[0].astype(float)

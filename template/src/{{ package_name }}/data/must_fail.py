@@ -1,4 +1,4 @@
-"""Bad batches, made from the project's own data: the contract must refuse each, and for its own reason."""
+"""Bad batches, made from the project's own data: each must be refused for its own reason."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ from . import sources
 FOLDER = Path("data/must_fail")
 ROWS = 25
 GOOD = "good.csv"
-HEADER = "# Each batch beside this file breaks the contract; the refusal must name the column and hold the words.\n"
+HEADER = """\
+# Each batch beside this file breaks the contract; the refusal must name the column, with the words.
+# Was a rule relaxed on purpose? Then take the batch that it stopped, and its lines here, away.
+"""
 
 
 def write(settings: Settings, frame: pd.DataFrame) -> list[str]:
@@ -29,12 +32,12 @@ def write(settings: Settings, frame: pd.DataFrame) -> list[str]:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     contract = contracts.load(settings.root)
-    good = frame.tail(ROWS).reset_index(drop=True)
+    good = frame.sample(min(ROWS, len(frame)), random_state=0).sort_index().reset_index(drop=True)
     good.to_csv(folder / GOOD, index=False)
     reasons = {}
-    for number, (name, column, words, text) in enumerate(_bad_batches(good, contract), start=1):
+    for number, (name, column, words, content) in enumerate(_bad_batches(good, contract), start=1):
         file = f"{number:02}-{name}.csv"
-        (folder / file).write_bytes(text)
+        (folder / file).write_bytes(content)
         reasons[file] = {"column": column, "words": words}
     text = yaml.safe_dump(reasons, sort_keys=False, allow_unicode=True)
     (folder / "reasons.yaml").write_text(HEADER + text, encoding="utf-8")
@@ -52,7 +55,7 @@ def refusal(path: Path, contract: contracts.Contract) -> str:
 
 
 def survivors(settings: Settings) -> list[str]:
-    """What is wrong with the guard: bad batches that pass, or fail for another reason, a good one that fails."""
+    """Bad batches that pass, or fail for another reason, and a good one that fails."""
     folder, contract = settings.root / FOLDER, contracts.load(settings.root)
     if not (folder / "reasons.yaml").exists():
         raise ProjectError(f"{FOLDER} is empty: type `data infer` after the project's command.")
@@ -78,36 +81,44 @@ def _bad_batches(good: pd.DataFrame, contract: contracts.Contract) -> Iterator[B
         bad[column] = value(good[column])
         return name, column, words, bad.to_csv(index=False).encode()
 
-    rules = contract["columns"]
+    rules, lines = contract["columns"], good.to_csv(index=False).splitlines(keepends=True)
     used = contracts.columns(contract, "feature")
     numbers = [name for name in used if "in_range" in rules[name]]
     categories = [name for name in used if "isin" in rules[name]]
+    typed = [name for name in rules if rules[name]["dtype"] != "str"]
     [target] = contracts.columns(contract, "target")
-    first = used[0] if used else target
+    first = used[0]
     yield "missing-column", first, "missing", good.drop(columns=first).to_csv(index=False).encode()
     extra = good.assign(surprise=1)
     yield "extra-column", "surprise", "does not know", extra.to_csv(index=False).encode()
     renamed = good.rename(columns={first: f"{first}_2"})
     yield "renamed-column", first, "renamed", renamed.to_csv(index=False).encode()
-    yield change("missing-target", target, "missing", lambda c: c.where(c.index > 2))
+    if not rules[target]["nullable"]:
+        yield change("missing-target", target, "missing", lambda c: c.where(c.index > 2))
+    if typed:
+        words = contracts.KINDS[rules[typed[-1]]["dtype"]]
+        yield change("wrong-type", typed[-1], f"not {words}", lambda c: _first_cell(c, "a lot"))
     if numbers:
         column = max(numbers, key=lambda name: abs(good[name].median()))
         top = rules[column]["in_range"]["max_value"]
-        yield change("wrong-type", column, "not a number", lambda c: _first_cell(c, "a lot"))
         yield change("infinite-value", column, "infinite", lambda c: _first_cell(c, "inf"))
         yield change("unit-change", column, "above", lambda c: c.abs() * 100 + top)
     if categories:
-        yield change("new-category", categories[0], "new value", lambda c: _first_cell(c, "brand-new"))
+        yield change("new-category", categories[0], "new value", _brand_new)
     for column in contracts.columns(contract, "time"):
         yield change("future-date", column, "in the future", lambda c: _first_cell(c, "2999-01-01"))
     if contract["unique"]:
         twice = pd.concat([good, good.tail(1)])
         key = ", ".join(contract["unique"])
         yield "duplicate-key", key, "more than once", twice.to_csv(index=False).encode()
-    lines = good.to_csv(index=False).splitlines(keepends=True)
     yield "header-only", "", "no row", lines[0].encode()
-    yield "ragged-row", "", "row", "".join([*lines[:3], "1,2\n" if len(good.columns) > 2 else "1,2,3\n", *lines[3:]]).encode()
+    ragged = "," * len(good.columns) + "\n"
+    yield "ragged-row", "", "row 3", "".join([*lines[:3], ragged, *lines[3:]]).encode()
     yield "pickle", "", "pickle", b"\x80\x04N."
+
+
+def _brand_new(column: pd.Series) -> pd.Series:
+    return _first_cell(column, "brand-new")
 
 
 def _first_cell(column: pd.Series, value: object) -> pd.Series:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import pandas as pd
+
 from ..errors import ProjectError
 from ..settings import Settings, closest
 from . import contract as contracts
@@ -20,9 +22,9 @@ class Inferred:
 
 
 def infer(settings: Settings) -> Inferred:
-    """Reads the source once, writes data/contract.yaml and data/must_fail; columns that leak are left out."""
+    """Reads the source, writes its contract and bad batches; columns that leak are left out."""
     data, training = settings.params.data, settings.params.training
-    frame = sources.read(data.uri, root=settings.root)
+    frame = pd.concat(dict(sources.batches(settings)), names=[contracts.BATCH])
     for name in filter(None, [data.target, data.time, *data.key]):
         if name not in frame:
             raise ProjectError(f"The table has no column {closest(name, list(map(str, frame)))}")
@@ -42,5 +44,6 @@ def infer(settings: Settings) -> Inferred:
     if not contracts.features(contract):
         raise ProjectError("No column is left to learn from: all are keys, constant or leak.")
     contracts.save(settings.root, contract)
-    why = {name: contract["columns"][name]["why"] for name in contracts.columns(contract, "left out")}
+    left_out = contracts.columns(contract, "left out")
+    why = {name: contract["columns"][name]["why"] for name in left_out}
     return Inferred(len(frame), why, must_fail.write(settings, frame))

@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from json import dumps
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,10 @@ import pyarrow as pa
 from pyarrow import csv, json, parquet
 
 from ..errors import ContractError, ProjectError
-from ..settings import Settings
+from ..settings import Settings, closest
 
 ENDINGS = (".csv", ".parquet", ".jsonl", ".ndjson")
+BLOCK = 1 << 28  # bytes of a text file whose columns get their types together
 
 
 @dataclass(frozen=True)
@@ -47,14 +49,14 @@ def read_batch(path: Path) -> pd.DataFrame:
 
 
 def pull(settings: Settings) -> Pulled:
-    """Brings the source into data/raw: its files, or its months, or its one table as Parquet batches.
+    """Brings the source into data/raw as Parquet: its files, or its months, or its one table.
 
     A batch is written only when its rows differ from those that are there.
     """
     folder = settings.root / "data" / "raw"
     folder.mkdir(parents=True, exist_ok=True)
     new, unchanged = [], 0
-    for name, frame in _batches(settings):
+    for name, frame in batches(settings):
         path = folder / f"{name}.parquet"
         table = pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(None)
         if path.exists() and parquet.read_table(path).equals(table):
@@ -83,18 +85,30 @@ def is_sql(address: str) -> bool:
 def as_dates(column: pd.Series) -> pd.Series | None:
     """Text as dates when all of it reads so in one of the usual forms, else None."""
     if pd.api.types.is_datetime64_any_dtype(column):
-        return column.dt.tz_localize(None).astype("datetime64[us]")
-    text = column.dropna().astype(str)
-    if text.empty or not text.head(50).str.contains(r"\d[-/.]\d").all():
+        return to_dates(column)
+    text = column.dropna()
+    if pd.api.types.is_numeric_dtype(column) or text.empty:
+        return None
+    if not text.head(50).astype(str).str.contains(r"^\d{1,4}[-/.]\d").all():
         return None
     for form in ("ISO8601", "%Y/%m/%d", "%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y"):
-        if pd.to_datetime(text, format=form, errors="coerce").notna().all():
-            dates = pd.to_datetime(column.astype(object), format=form, errors="coerce", utc=True)
-            return dates.dt.tz_localize(None).astype("datetime64[us]")
+        if to_dates(text.head(50), form).notna().all():
+            dates = to_dates(column, form)
+            if dates.count() == len(text):
+                return dates
     return None
 
 
-def _batches(settings: Settings) -> Iterator[tuple[str, pd.DataFrame]]:
+def to_dates(column: pd.Series, form: str = "mixed") -> pd.Series:
+    """The column as dates of UTC without a zone; what does not read as a date is missing."""
+    if not pd.api.types.is_datetime64_any_dtype(column):
+        column = column.astype(object)
+    dates = pd.to_datetime(column, format=form, errors="coerce", utc=True)
+    return dates.dt.tz_localize(None).astype("datetime64[us]")
+
+
+def batches(settings: Settings) -> Iterator[tuple[str, pd.DataFrame]]:
+    """The source's batches with their names: its files, else its months, else one."""
     data = settings.params.data
     if not is_sql(data.uri):
         files = list(_read_files(data.uri, settings.root))
@@ -104,13 +118,23 @@ def _batches(settings: Settings) -> Iterator[tuple[str, pd.DataFrame]]:
         frame = files[0][1]
     else:
         frame = read(data.uri, root=settings.root)
-    dates = as_dates(frame[data.time]) if data.time in frame else None
-    if dates is None:
+    if not data.time:
         yield "table", frame
         return
-    months = dates.dt.strftime("%Y-%m").fillna("undated")
-    for month, rows in frame.groupby(months, sort=True):
+    for month, rows in frame.groupby(_months(frame, data.time), sort=True):
         yield str(month), rows.reset_index(drop=True)
+
+
+def _months(frame: pd.DataFrame, time: str) -> pd.Series:
+    if time not in frame:
+        raise ContractError(f"The data has no column {closest(time, list(frame))}")
+    dates = as_dates(frame[time])
+    if dates is None or dates.isna().any():
+        dates = to_dates(frame[time]) if dates is None else dates
+        row = int(dates.isna().to_numpy().argmax())
+        value = frame[time].iloc[row]
+        raise ContractError(f"The data's column {time}: row {row + 1} has no date, but {value!r}.")
+    return dates.dt.strftime("%Y-%m")
 
 
 def _read_files(address: str, root: Path) -> Iterator[tuple[str, pd.DataFrame]]:
@@ -123,13 +147,26 @@ def _read_files(address: str, root: Path) -> Iterator[tuple[str, pd.DataFrame]]:
             found = [name for name in filesystem.find(path) if name.endswith(ENDINGS)]
         else:
             found = filesystem.glob(path) if "*" in path else [path]
+            found = [name for name in found if "*" not in path or name.endswith(ENDINGS)]
         if not found:
-            raise ProjectError(f"{masked(address)} holds no file that ends in {', '.join(ENDINGS)}.")
-        for name in sorted(found):
-            with filesystem.open(name, "rb") as file:
-                yield Path(name).stem, _parse(file, Path(name).name)
+            raise ProjectError(
+                f"{masked(address)} holds no file that ends in {', '.join(ENDINGS)}."
+            )
+        for name, path in _named(found).items():
+            with filesystem.open(path, "rb") as file:
+                yield name, _parse(file, Path(path).name)
     except (OSError, ValueError, ImportError) as error:
         raise ProjectError(f"{masked(address)} does not open: {masked(str(error))}") from None
+
+
+def _named(paths: list[str]) -> dict[str, str]:
+    """A batch's name for each path: the file's, with its folder's where two have the same."""
+    stems = {Path(path).stem for path in paths}
+    if len(stems) == len(paths):
+        return {Path(path).stem: path for path in sorted(paths)}
+    top = os.path.commonpath(paths)
+    names = {os.path.relpath(path, top).replace(os.sep, "-"): path for path in paths}
+    return dict(sorted(names.items()))
 
 
 def _parse(file: Any, name: str) -> pd.DataFrame:
@@ -138,7 +175,8 @@ def _parse(file: Any, name: str) -> pd.DataFrame:
     file.seek(0)
     if start[:1] == b"\x80" or not name.endswith(ENDINGS):
         raise ContractError(
-            f"{name} is not a table of CSV, Parquet or JSON lines. A pickle is never opened: loading one runs code."
+            f"{name} is not a table of CSV, Parquet or JSON lines. "
+            "A pickle is never opened: loading one runs code."
         )
     try:
         if name.endswith(".parquet"):
@@ -146,34 +184,55 @@ def _parse(file: Any, name: str) -> pd.DataFrame:
         elif name.endswith(".csv"):
             table = _parse_csv(file)
         else:
-            table = json.read_json(file)
+            table = json.read_json(file, json.ReadOptions(use_threads=False, block_size=BLOCK))
     except (pa.ArrowInvalid, UnicodeDecodeError) as error:
-        reason = re.sub(r"CSV parse error: Row #(\d+)", r"row \1", str(error)).splitlines()[0]
+        reason = re.sub(r"CSV parse error: Row #(\d+)", _row, str(error)).splitlines()[0]
         raise ContractError(f"{name}: {reason}") from None
     if table.num_rows == 0:
         raise ContractError(f"{name}: it holds no row, only a header.")
     if len(set(table.column_names)) < table.num_columns:
         raise ContractError(f"{name}: two columns have the same name.")
-    return table.to_pandas(date_as_object=False)
+    return _as_frame(table)
+
+
+def _row(match: re.Match[str]) -> str:
+    """Arrow counts the header as a row; everyone else counts rows of data."""
+    return f"row {int(match[1]) - 1}"
+
+
+def _as_frame(table: pa.Table) -> pd.DataFrame:
+    """Plain columns: decimals as floats, lists and records as JSON text, no index of pandas."""
+    columns = {}
+    for position, (name, values) in enumerate(zip(table.column_names, table.columns, strict=True)):
+        kind = values.type
+        if pa.types.is_dictionary(kind):
+            values = values.cast(kind.value_type)
+        elif pa.types.is_decimal(kind):
+            values = values.cast(pa.float64())
+        elif pa.types.is_nested(kind) or pa.types.is_binary(kind) or pa.types.is_time(kind):
+            texts = [v if v is None else dumps(v, default=str) for v in values.to_pylist()]
+            values = pa.chunked_array([pa.array(texts, pa.string())])
+        if not name.startswith("__index_level_"):
+            columns[name or f"Unnamed: {position}"] = values
+    return pa.table(columns).to_pandas(date_as_object=False)
 
 
 def _parse_csv(file: Any) -> pa.Table:
-    """Types are found by column; one whose cells disagree stays text, and the contract says which."""
+    """Types are found by column; where cells disagree all stay text, and the contract says which."""
     options = csv.ConvertOptions(strings_can_be_null=True)
+    parsing = csv.ParseOptions(newlines_in_values=True)
     # One thread: with several, Arrow does not know the number of the row that is ragged.
-    reading = csv.ReadOptions(use_threads=False, block_size=1 << 26)
+    reading = csv.ReadOptions(use_threads=False, block_size=BLOCK)
     try:
-        return csv.read_csv(file, read_options=reading, convert_options=options)
+        return csv.read_csv(file, reading, parsing, options)
     except pa.ArrowInvalid as error:
         if "conversion error" not in str(error):
             raise
     file.seek(0)
     names = csv.open_csv(file).schema.names
     file.seek(0)
-    options = csv.ConvertOptions(
-        strings_can_be_null=True, column_types=dict.fromkeys(names, pa.string())
-    )
-    return csv.read_csv(file, read_options=reading, convert_options=options)
+    options.column_types = dict.fromkeys(names, pa.string())
+    return csv.read_csv(file, reading, parsing, options)
 
 
 def _read_sql(address: str, root: Path) -> pd.DataFrame:

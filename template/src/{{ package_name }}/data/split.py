@@ -16,7 +16,7 @@ HOLDOUT = Path("data/holdout.parquet")
 
 @dataclass(frozen=True)
 class Split:
-    """Typed rows for training, the frozen holdout, and newer rows that no model has seen (maybe none)."""
+    """Typed rows for training, the frozen holdout, and newer rows that no model has seen, if any."""
 
     train: pd.DataFrame
     holdout: pd.DataFrame
@@ -24,14 +24,15 @@ class Split:
 
 
 def freeze(frame: pd.DataFrame, settings: Settings) -> None:
-    """Writes data/holdout.parquet if it is not there: it stays the same for as long as the project lives.
+    """Writes data/holdout.parquet if it is not there: it stays the same as long as the project.
 
-    With a time column it is the newest share of the rows, cut between two days; else a hash of the key decides.
+    With a time column it is the newest share of the rows, cut between two days; else a hash of the
+    key decides.
     """
     path = settings.root / HOLDOUT
     if path.exists():
         return
-    chosen = frame[_is_held(frame, settings)].reset_index()
+    chosen = frame[_is_held(frame, settings)].reset_index(level=0)
     temporary = path.with_suffix(".partial")
     chosen.to_parquet(temporary, index=False)
     temporary.replace(path)
@@ -42,12 +43,13 @@ def split(frame: pd.DataFrame, settings: Settings) -> Split:
     path = settings.root / HOLDOUT
     contract = contracts.load(settings.root)
     holdout = pd.read_parquet(path)
-    known = set(holdout["batch"])
-    holdout = contracts.coerce(holdout, contract, "holdout")[0][list(frame.columns)]
-    held = row_hashes(frame).isin(row_hashes(holdout))
+    known = set(holdout[contracts.BATCH])
+    holdout = contracts.coerce(holdout.reindex(columns=frame.columns), contract, "holdout")[0]
+    key = contract["unique"]
+    held = row_hashes(frame, key).isin(row_hashes(holdout, key))
     window = _window(frame, held, holdout, known, settings)
     train = frame[~held & ~window]
-    check_overlap(train, holdout)
+    check_overlap(train, holdout, key)
     return Split(
         train.reset_index(drop=True),
         holdout,
@@ -55,18 +57,19 @@ def split(frame: pd.DataFrame, settings: Settings) -> Split:
     )
 
 
-def check_overlap(train: pd.DataFrame, holdout: pd.DataFrame) -> None:
-    """Raises ProjectError when a row of the holdout is among the training rows."""
-    shared = row_hashes(train).isin(row_hashes(holdout)).sum()
+def check_overlap(train: pd.DataFrame, holdout: pd.DataFrame, key: list[str] | None = None) -> None:
+    """ProjectError when a row of the holdout, told by its key, is among the training rows."""
+    shared = row_hashes(train, key).isin(row_hashes(holdout, key)).sum()
     if shared:
         raise ProjectError(
-            f"{shared:,} rows of the frozen holdout are among the training rows: the verdict would flatter the model."
+            f"{shared:,} rows of the frozen holdout are among the training rows: "
+            "the verdict would flatter the model."
         )
 
 
-def row_hashes(frame: pd.DataFrame) -> pd.Series:
-    """One 64-bit number for each row's values."""
-    return pd.util.hash_pandas_object(frame, index=False)
+def row_hashes(frame: pd.DataFrame, key: list[str] | None = None) -> pd.Series:
+    """One 64-bit number for each row's key, or for all its values if there is no key."""
+    return pd.util.hash_pandas_object(frame[key] if key else frame, index=False)
 
 
 def _is_held(frame: pd.DataFrame, settings: Settings) -> pd.Series:
@@ -76,11 +79,11 @@ def _is_held(frame: pd.DataFrame, settings: Settings) -> pd.Series:
         cut = days.sort_values().iloc[int(len(days) * (1 - data.holdout))]
         held = days >= cut
     else:
-        names = [name for name in data.key if name in frame] or list(frame.columns)
-        held = row_hashes(frame[names]) / 2.0**64 < data.holdout
+        held = row_hashes(frame, data.key) / 2.0**64 < data.holdout
     if not 0 < held.sum() < len(held):
         raise ProjectError(
-            f"{len(frame):,} rows cannot be split: too few, or all on one day. Set data.time to '' in params.yaml."
+            f"{len(frame):,} rows cannot be split: too few, or all on one day. "
+            "Set data.time to '' in params.yaml."
         )
     return pd.Series(held, index=frame.index)
 
@@ -88,11 +91,11 @@ def _is_held(frame: pd.DataFrame, settings: Settings) -> pd.Series:
 def _window(
     frame: pd.DataFrame, held: pd.Series, holdout: pd.DataFrame, known: set[str], settings: Settings
 ) -> pd.Series:
-    """The newest whole batches after the freeze that together have enough rows; none if they have not."""
-    names = frame.index.get_level_values("batch")
+    """The newest whole batches after the freeze that together have enough rows, or none."""
+    names = frame.index.get_level_values(contracts.BATCH)
     later = sorted(set(names) - known, reverse=True)
     if time := settings.params.data.time:
-        last = frame[time].groupby(level="batch").max()
+        last = frame[time].groupby(level=0).max()
         later = [name for name in later if last[name] > holdout[time].max()]
     for count in range(1, len(later) + 1):
         window = ~held & names.isin(later[:count])
