@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from threadpoolctl import threadpool_limits
 
 from .. import persistence
 from ..data import contract as contracts
@@ -69,6 +70,7 @@ def identify(settings: Settings) -> str:
     return train.inputs(settings).id
 
 
+@threadpool_limits.wrap(limits=1)  # predictions of few rows: threads would only wait for each other
 def judge(
     settings: Settings, split: Split, fitted: Fitted, batches: list[str], *, started: float
 ) -> rounds.Round:
