@@ -9,6 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, create_model
+from threadpoolctl import ThreadpoolController
 
 from ..data import contract as contracts
 from ..errors import ProjectError
@@ -73,6 +74,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     except ProjectError as error:
         champion, problem = None, error.message
     request: Any = request_model(contract)
+    threads = ThreadpoolController()  # several would only wait for each other over a few rows
     registry = CollectorRegistry()
     rows = Counter("predicted_rows", "Rows predicted", registry=registry)
     seconds = Histogram("predict_seconds", "Seconds for each request", registry=registry)
@@ -106,7 +108,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     @app.post("/predict")
     def predict(body: request) -> Prediction:
         """Predicts up to a thousand rows."""
-        with seconds.time():
+        with seconds.time(), threads.limit(limits=1):
             frame = pd.DataFrame([row.model_dump(by_alias=True) for row in body.rows])
             X = model.to_features(frame, contract, "rows")
             predicted, scores = model.predict(ask().estimator, X)
