@@ -32,6 +32,7 @@ FAST = [
 ]
 SLOW = [
     [PYTHON, "-m", "pytest", "-m", "slow", "-n", "2", "--dist", "worksteal"],
+    [PYTHON, "scripts/break_gates.py"],
 ]
 
 

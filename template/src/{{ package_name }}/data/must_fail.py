@@ -101,6 +101,7 @@ def _bad_batches(good: pd.DataFrame, contract: contracts.Contract) -> Iterator[B
     if numbers:
         column = max(numbers, key=lambda name: abs(good[name].median()))
         top = rules[column]["in_range"]["max_value"]
+        yield change("out-of-range", column, "above", lambda c: _first_cell(c, 2 * abs(top) + 1))
         yield change("infinite-value", column, "infinite", lambda c: _first_cell(c, "inf"))
         yield change("unit-change", column, "above", lambda c: c.abs() * 100 + top)
     if categories:
