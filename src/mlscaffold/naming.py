@@ -30,7 +30,7 @@ PACKAGES = set(
     pandas_stubs pandera pip pluggy pre_commit pre_commit_hooks prometheus_client psutil
     pyarrow pydantic pygments pygit2 pytest pytest_cov python pyyaml ray requests rich
     ruamel ruff scikit_learn scipy setuptools sklearn skops sqlalchemy src starlette
-    statsmodels tabulate tests torch tqdm types_pyyaml typing_extensions urllib3 uv
+    statsmodels tabulate tests threadpoolctl torch tqdm types_pyyaml typing_extensions urllib3 uv
     uvicorn wheel xgboost yaml
     """.split()  # noqa: SIM905 - a table to read
 )
