@@ -25,8 +25,8 @@ class CalendarFeatures(TransformerMixin, BaseEstimator):
         parts = []
         for name in X.columns:
             dates = pd.to_datetime(X[name]).dt
-            angle = 2 * np.pi * dates.dayofyear / 365.25
-            parts += [dates.month, dates.dayofweek, np.sin(angle), np.cos(angle)]
+            angle = 2 * np.pi * dates.day_of_year / 365.25
+            parts += [dates.month, dates.day_of_week, np.sin(angle), np.cos(angle)]
         return np.column_stack(parts).astype(float)
 
 
