@@ -55,7 +55,7 @@ class Figure:
 
 
 def run(*command: str | Path, cwd: Path, codes: tuple[int, ...] = (0,)) -> str:
-    """Run a command and return its stdout; anything but the expected exit codes ends the benchmark."""
+    """Run a command and return its stdout; another exit code than `codes` ends the benchmark."""
     outcome = subprocess.run(
         [str(part) for part in command], cwd=cwd, capture_output=True, text=True, check=False
     )
@@ -71,7 +71,7 @@ def seconds(action: Callable[[], object]) -> float:
 
 
 def alternate(repeats: int, *actions: Callable[[], object]) -> list[float]:
-    """Median seconds of each action, run in turns so that a busy machine slows all of them alike."""
+    """Median seconds of each action, run in turns, so that a busy machine slows all alike."""
     times = [[seconds(action) for action in actions] for _ in range(repeats)]
     return [statistics.median(column) for column in zip(*times, strict=True)]
 
@@ -142,7 +142,7 @@ def write_large_table(path: Path, *, rows: int, columns: int) -> None:
         print(*names, "left", sep=",", file=file)
         for row in range(rows):
             values = [numbers.gauss(0, 1) for _ in range(columns - 4)]
-            region = numbers.choice("north south east west".split())
+            region = numbers.choice(["north", "south", "east", "west"])
             left = values[0] + values[1] * (region == "north") + numbers.gauss(0, 1) > 1
             cells = ["" if numbers.random() < 0.02 else f"{value:.4f}" for value in values]
             day = f"{2024 + row * 2 // rows}-{row * 12 // rows % 12 + 1:02}-{row % 28 + 1:02}"

@@ -1,4 +1,4 @@
-"""Pins the development environment with hashes in requirements-dev.txt; `--upgrade` takes newer releases."""
+"""Pins the development environment with hashes; `--upgrade` takes newer releases."""
 
 from __future__ import annotations
 

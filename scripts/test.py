@@ -1,4 +1,4 @@
-"""Everything that has to pass before a change lands: sets up its own environment, then runs every suite.
+"""All that has to pass before a change lands: makes its environment, then runs every suite.
 
 Needs Python 3.11+ and git, nothing else:  python3 scripts/test.py [--fast]
 """
@@ -28,7 +28,7 @@ FAST = [
     ["mypy"],
     ["lint-imports"],
     [PYTHON, "scripts/docs.py", "--check"],
-    [PYTHON, "-m", "pytest", "-m", "not slow", "-n", "2", "--cov", "--cov-report=term:skip-covered"],
+    [PYTHON, "-m", "pytest", "-m", "not slow", "-n", "2", "--cov"],
 ]
 SLOW = [
     [PYTHON, "-m", "pytest", "-m", "slow", "-n", "2", "--dist", "worksteal"],
