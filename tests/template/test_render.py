@@ -186,7 +186,7 @@ def test_answers_arrive_in_params(project: Path, answers: dict[str, Any]) -> Non
 
 def test_the_project_stays_small(demo: Path) -> None:
     code = [path for path in files(demo) if path.parts[0] == "src" and path.suffix == ".py"]
-    assert len(files(demo)) <= 85
+    assert len(files(demo)) <= 90
     assert sum(len((demo / path).read_text(encoding="utf-8").splitlines()) for path in code) <= 4000
 
 
