@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -68,14 +69,14 @@ def bootstrap(
     Poisson weights stand for drawing rows with replacement (Hanley and MacGibbon, 2006). `tail` is the share of
     resamples on either side of the interval.
     """
-    generator = np.random.default_rng(judge.random_state)
     if len(y) > MOST_ROWS:
+        generator = np.random.default_rng(judge.random_state)
         rows = generator.choice(len(y), MOST_ROWS, replace=False)
         y, prediction = y[rows], prediction[rows]
         other = None if other is None else other[rows]
     found = []
-    for size in _chunks(resamples, len(y)):
-        weights = generator.poisson(1.0, size=(size, len(y))).astype(np.float32)
+    for chunk, size in enumerate(_chunks(resamples, len(y))):
+        weights = _weights((judge.random_state, chunk), size, len(y))
         scores = judge.score(y, prediction, weights)
         found.append(scores if other is None else scores - judge.score(y, other, weights))
     ones = np.ones((1, len(y)))
@@ -152,6 +153,13 @@ def confusion(judge: Judge, y: np.ndarray, prediction: np.ndarray) -> dict[str, 
     counts = np.zeros((len(judge.classes),) * 2, dtype=int)
     np.add.at(counts, (y, prediction.argmax(axis=1)), 1)
     return {"labels": [str(label) for label in judge.classes], "counts": counts.tolist()}
+
+
+@lru_cache(maxsize=1)
+def _weights(seed: tuple[int, int], resamples: int, rows: int) -> np.ndarray:
+    """How often each row is drawn in each resample; the gates ask for the same again and again."""
+    drawn = np.random.default_rng(seed).poisson(1.0, size=(resamples, rows))
+    return drawn.astype(np.float32)
 
 
 def _chunks(resamples: int, rows: int) -> list[int]:
