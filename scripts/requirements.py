@@ -20,6 +20,8 @@ def compile_pins(destination: Path, *, upgrade: bool = False) -> None:
     command = [
         *(uv.find_uv_bin(), "pip", "compile", "--quiet", "--universal", "--generate-hashes"),
         *("--python-version", "3.11", "--no-emit-index-url", "--no-annotate"),
+        # An old pip looks for the extra apart from its package, and then finds it without a pin.
+        "--no-strip-extras",
         *("--custom-compile-command", "python scripts/requirements.py"),
         *("--extra", "dev", "--output-file", str(destination), "pyproject.toml"),
     ]
