@@ -19,7 +19,7 @@ PYTHON = str(BIN / "python")
 
 SETUP = [
     [sys.executable, "-m", "venv", str(ENVIRONMENT)],
-    [PYTHON, "-m", "pip", "install", "--quiet", "--require-hashes", "-r", "requirements-dev.txt"],
+    [PYTHON, "-m", "pip", "install", "-qq", "--require-hashes", "-r", "requirements-dev.txt"],
     [PYTHON, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "-e", "."],
 ]
 FAST = [
