@@ -324,7 +324,7 @@ def test_password_from_the_environment_is_not_printed(
         ("data/*.csv", "../data/*.csv"),
         ("churn/own.csv", "own.csv"),
         ("../far/customers.csv", "{root}/far/customers.csv"),
-        ("{root}/work/customers.csv", "../customers.csv"),
+        ("{root}/desk/customers.csv", "../customers.csv"),
         ("sqlite:///shop.db#select '../x' from t", "sqlite:///../shop.db#select '../x' from t"),
         ("sqlite:///../shop.db?mode=ro#t", "sqlite:///{root}/shop.db?mode=ro#t"),
         ("s3://bucket/a.csv", "s3://bucket/a.csv"),
@@ -336,8 +336,8 @@ def test_password_from_the_environment_is_not_printed(
 def test_recorded_address_is_read_from_the_project(
     given: str, recorded: str, tmp_path: Path
 ) -> None:
-    work = tmp_path / "work"
-    result = table.recorded_address(given.replace("{root}", str(tmp_path)), work / "churn", work)
+    desk = tmp_path / "desk"
+    result = table.recorded_address(given.replace("{root}", str(tmp_path)), desk / "churn", desk)
     assert result == recorded.replace("{root}", str(tmp_path))
 
 
