@@ -101,7 +101,7 @@ def judge(
         baselines={name: _score(evidence.judge, y, p) for name, p in evidence.baselines.items()},
         champion=now["id"] if now else None,
         comparison=_comparison(evidence),
-        smallest_gain=smallest_gain(evidence),
+        smallest_gain=smallest_gain(evidence, limits),
         gates=[_plain(asdict(gate)) for gate in answers],
         verdict=verdict,
         exit_code=gates.EXIT_CODES[verdict],
@@ -195,12 +195,13 @@ def baseline_predictions(
     return {name: judge_.predict(model.fit(X, y), held) for name, model in made.items()}
 
 
-def smallest_gain(evidence: gates.Evidence) -> float:
+def smallest_gain(evidence: gates.Evidence, limits: gates.Thresholds) -> float:
     """The gain over its rival (the champion, else the linear model) that this holdout could tell from chance."""
     rival = evidence.holdout.champion
     if rival is None or np.array_equal(rival, evidence.holdout.candidate):
         rival = evidence.baselines["linear"]
-    span = evaluate.bootstrap(evidence.judge, evidence.holdout.y, evidence.holdout.candidate, rival)
+    scene = gates.Scored(evidence.holdout.y, evidence.holdout.candidate, rival)
+    span = gates.difference(evidence.judge, scene, gates.tail_of(limits))
     return float(span.value - span.low)
 
 

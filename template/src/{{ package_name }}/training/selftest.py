@@ -50,7 +50,7 @@ def run(settings: Settings, split: Split, fitted: judging.Fitted) -> SelfTest:
         REPETITIONS,
         promoted / REPETITIONS,
         limits.false_promotions,
-        judging.smallest_gain(evidence),
+        judging.smallest_gain(evidence, limits),
     )
 
 
