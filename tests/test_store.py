@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -64,6 +65,20 @@ def test_a_second_check_out_runs_no_clone(repository: Make) -> None:
     second = store.check_out(first.address, None)
     assert second == first
     assert (second.folder / "mark").exists()
+
+
+def test_checkouts_that_nobody_uses_are_removed(repository: Make) -> None:
+    folder = repository()
+    unused = store.check_out(str(folder), None)
+    commit(folder, {"new.txt": ""}, tag="v1.1.0")
+    used = store.check_out(str(folder), None)
+    for found in (unused, used):
+        os.utime(found.folder, (0, 0))
+    assert store.check_out(used.address, "v1.1.0") == used
+    commit(folder, {"newer.txt": ""}, tag="v1.2.0")
+    store.check_out(str(folder), None)
+    assert not unused.folder.exists()
+    assert used.folder.exists()
 
 
 def test_a_broken_mirror_is_made_again(repository: Make) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import time
 import tomllib
 from dataclasses import dataclass
 from functools import cache
@@ -19,6 +20,7 @@ from mlscaffold import files, git
 from mlscaffold.errors import MlscaffoldError, unknown
 
 _HEAD = "refs/mlscaffold/head"
+_KEPT_DAYS = 30  # a checkout that no command has used for so long is removed
 _SHORTCUTS = {"gh:": "https://github.com/", "gl:": "https://gitlab.com/"}
 _PACKAGE = Path(__file__).parent
 _BUNDLE = _PACKAGE / "template.bundle"
@@ -259,7 +261,9 @@ def _folder(mirror: Path, commit: str) -> Path:
     """
     folder = home() / "checkouts" / mirror.stem / commit
     if folder.exists():
+        os.utime(folder)
         return folder
+    _remove_unused(folder.parent)
 
     def fill(clone: Path) -> None:
         git.run("init", "-q", ".", cwd=clone)
@@ -275,3 +279,10 @@ def _folder(mirror: Path, commit: str) -> Path:
 
     files.make_whole(folder, fill)
     return folder
+
+
+def _remove_unused(checkouts: Path) -> None:
+    oldest = time.time() - _KEPT_DAYS * 24 * 3600
+    for folder in checkouts.glob("*"):
+        if folder.stat().st_mtime < oldest:
+            files.remove(folder)
