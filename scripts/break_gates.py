@@ -106,7 +106,7 @@ BREAKS = [
         replaced('raise ContractError(f"{name}: it holds', 'print(f"{name}: it holds'),
     ),
     # What keeps the judgement honest.
-    Break("the leakage check", f"{PACKAGE}/data/leakage.py", returns("find", "[]")),
+    Break("the leakage check", f"{PACKAGE}/data/infer.py", returns("find_leaks", "[]")),
     Break("the overlap check", f"{PACKAGE}/data/split.py", returns("check_overlap", "None")),
     # The gates, in order.
     Break("gate: leakage", GATES, returns("_leakage", 'Gate("leakage", True, "")')),

@@ -1,7 +1,5 @@
 """The command line: each command reads the settings, calls one function and prints what it returned."""
 
-from __future__ import annotations
-
 import json
 import sys
 from dataclasses import asdict
@@ -11,19 +9,11 @@ from typing import Any
 import click
 
 from . import settings as project
-from .errors import ProjectError
 
-sets = click.option(
-    "--set",
-    "sets",
-    multiple=True,
-    metavar="KEY=VALUE",
-    help="Another value for a key of params.yaml.",
-)
-experiment = click.option(
-    "--experiment", metavar="NAME", help="An overlay from training/experiments."
-)
+sets = click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="Another value for a key of params.yaml.")
+experiment = click.option("--experiment", metavar="NAME", help="An overlay from training/experiments.")
 output = click.option("--format", "form", type=click.Choice(["text", "json"]), default="text")
+file = click.Path(path_type=Path)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -36,8 +26,7 @@ def pull() -> None:
     """Brings new rows from the data's address into data/raw."""
     from .training import loop
 
-    settings = project.load()
-    loop.pull(settings, click.echo)
+    loop.pull(project.load(), click.echo)
 
 
 @main.group()
@@ -48,29 +37,36 @@ def data() -> None:
 @data.command("infer")
 def data_infer() -> None:
     """Writes data/contract.yaml and data/must_fail from the data's address."""
-    from .data import prepare
+    from .data import contract as contracts
+    from .data import infer, must_fail
 
-    found = prepare.infer(project.load())
-    click.echo(f"data/contract.yaml from {found.rows:,} rows; {len(found.must_fail)} bad batches")
-    for name, why in found.left_out.items():
-        click.echo(f"  left out  {name} ({why})")
+    settings = project.load()
+    contract, frame = infer.infer(settings)
+    contracts.save(settings.root, contract)
+    bad = must_fail.write(settings, frame)
+    click.echo(f"data/contract.yaml from {len(frame):,} rows; {len(bad)} bad batches")
+    for name in contracts.columns(contract, "left out"):
+        click.echo(f"  left out  {name} ({contract['columns'][name]['why']})")
 
 
 @data.command("check")
-@click.argument("file", required=False, type=click.Path(path_type=Path))
+@click.argument("path", metavar="[FILE]", required=False, type=file)
 @click.option("--must-fail", is_flag=True, help="Check that every bad batch is refused.")
-def data_check(file: Path | None, must_fail: bool) -> None:
+def data_check(path: Path | None, must_fail: bool) -> None:
     """Checks data/raw, or one file, against the contract; exit code 30 if it is broken."""
-    from .data import contract, guard
+    from .data import contract as contracts
+    from .data import must_fail as bad
 
     settings = project.load()
     if must_fail:
-        click.echo(guard.check_must_fail(settings))
-    elif file:
-        guard.check_file(settings, file)
-        click.echo(f"{file} keeps the contract.")
+        if wrong := bad.survivors(settings):
+            raise project.ProjectError("The contract lets bad data through. " + "; ".join(wrong))
+        click.echo("Every batch in data/must_fail is refused for its own reason, and the good one passes.")
+    elif path:
+        contracts.check_file(settings, path)
+        click.echo(f"{path} keeps the contract.")
     else:
-        click.echo(f"{len(contract.check_batches(settings)):,} rows keep the contract.")
+        click.echo(f"{len(contracts.check_batches(settings)):,} rows keep the contract.")
 
 
 @main.command()
@@ -98,16 +94,11 @@ def retrain(form: str) -> None:
 
     settings = project.load()
     record = loop.retrain(settings, _progress)
-    if record is None:
-        last = loop.last_id(settings.root)
-        click.echo(
-            json.dumps({"id": last, "changed": False})
-            if form == "json"
-            else f"Nothing changed since {last}."
-        )
-        return
-    _show(record, form)
-    sys.exit(record.exit_code)
+    if record:
+        _show(record, form)
+        sys.exit(record.exit_code)
+    last = loop.last_id(settings.root)
+    _say({"id": last, "changed": False}, form, f"Nothing changed since {last}.")
 
 
 @main.command()
@@ -119,23 +110,25 @@ def fit() -> None:
 
 
 @main.command()
-@click.option(
-    "--self-test", is_flag=True, help="How often the gate lets through what is no better."
-)
+@click.option("--self-test", is_flag=True, help="How often the gate lets through what is no better.")
 @output
 def gate(self_test: bool, form: str) -> None:
     """Judges the model of params.yaml and shows what each gate says."""
     settings = project.load()
     if self_test:
-        _self_test(settings, form)
-        return
+        from .training import judging
+
+        result = judging.self_test(settings)
+        promoted = f"Of {result.repetitions} pairs of equal models the gate promoted {result.false_promotion_rate:.1%}"
+        gain = f"This holdout can show gains of {result.smallest_gain:.3f} or more."
+        _say(asdict(result), form, f"{promoted}; allowed are {result.limit:.0%}.\n{gain}")
+        sys.exit(0 if result.passed else 1)
     from .training import loop
 
     record = loop.gate(settings, _progress)
-    if form == "text":
-        for item in record.gates:
-            mark = {True: "✓", False: "✗", None: "–"}[item["passed"]]
-            click.echo(f"  {mark} {item['name']:12} {item['message']}")
+    for item in record.gates if form == "text" else []:
+        mark = {True: "✓", False: "✗", None: "–"}[item["passed"]]
+        click.echo(f"  {mark} {item['name']:12} {item['message']}")
     _show(record, form)
     sys.exit(record.exit_code)
 
@@ -146,22 +139,18 @@ def reproduce(id_: str) -> None:
     """Makes a round's model again and compares it byte by byte."""
     from .training import loop
 
-    size = loop.reproduce(project.load(), id_)
-    click.echo(f"{id_} is the same, byte by byte ({size:,} bytes).")
+    click.echo(f"{id_} is the same, byte by byte ({loop.reproduce(project.load(), id_):,} bytes).")
 
 
 @main.command()
 @click.argument("id_", metavar="ID")
 def promote(id_: str) -> None:
     """Makes a round's model the champion, and its parameters those of params.yaml."""
-    from .training import card, champion
+    from .training import champion, report
 
     settings = project.load()
-    record = champion.promote(settings, id_)
-    card.write(settings, record)
-    click.echo(
-        f"{id_} is the champion. Commit deployment/, docs/ and params.yaml to make it so for all."
-    )
+    report.write_card(settings, champion.promote(settings, id_))
+    click.echo(f"{id_} is the champion. Commit deployment/, docs/ and params.yaml to make it so for all.")
 
 
 @main.command()
@@ -177,13 +166,11 @@ def rollback() -> None:
 @output
 def leaderboard(form: str) -> None:
     """What helped so far: every round, its score and its verdict."""
-    from .training import leaderboard, rounds
+    from .training import champion, rounds
 
     settings = project.load()
-    if form == "json":
-        click.echo(json.dumps([asdict(record) for record in rounds.all_rounds(settings)]))
-    else:
-        click.echo(leaderboard.table(settings))
+    board = rounds.leaderboard(settings, (champion.load(settings.root) or {}).get("id"))
+    _say([asdict(record) for record in rounds.all_rounds(settings)], form, board)
 
 
 @main.command()
@@ -193,34 +180,31 @@ def report(id_: str | None) -> None:
     from .training import report, rounds
 
     settings = project.load()
-    if id_ is None:
-        newest = rounds.all_rounds(settings)[:1]
-        if not newest:
-            raise ProjectError(f"There is no round yet: type {settings.package} retrain")
-        id_ = newest[0].id
-    click.echo(report.write(settings, rounds.load(settings, id_)))
+    newest = None if id_ else next(iter(rounds.all_rounds(settings)), None)
+    if not id_ and not newest:
+        raise project.ProjectError(f"There is no round yet: type {settings.package} retrain")
+    click.echo(report.write(settings, newest or rounds.load(settings, str(id_))))
 
 
 @main.command()
 def search() -> None:
     """Looks for better parameters (training/search.yaml) and keeps them as an experiment."""
-    from .training import judging, search
+    from .training import loop
 
     settings = project.load()
-    for name, value in search.search(settings, judging.prepare(settings)[0]).items():
+    for name, value in loop.search(settings).items():
         click.echo(f"  model.{name}: {value}")
-    click.echo(f"Try them: {settings.package} train --experiment {search.RESULT}")
+    click.echo(f"Try them: {settings.package} train --experiment {loop.BEST}")
 
 
 @main.command()
-@click.argument("source", metavar="IN", type=click.Path(path_type=Path))
-@click.argument("destination", metavar="OUT", type=click.Path(path_type=Path))
+@click.argument("source", metavar="IN", type=file)
+@click.argument("destination", metavar="OUT", type=file)
 def predict(source: Path, destination: Path) -> None:
     """Predicts every row of a file with the champion."""
     from .serving import predict
 
-    rows = predict.predict_file(project.load(), source, destination)
-    click.echo(f"{destination}: {rows:,} rows")
+    click.echo(f"{destination}: {predict.predict_file(project.load(), source, destination):,} rows")
 
 
 @main.command()
@@ -241,47 +225,32 @@ def doctor(form: str) -> None:
     """Says what is missing, and what to type."""
     from . import doctor
 
-    findings = doctor.findings(project.load())
-    if form == "json":
-        click.echo(json.dumps([asdict(finding) for finding in findings]))
-    else:
-        for finding in findings:
-            click.echo(
-                f"  {'✓' if finding.ok else '✗'} {finding.what}"
-                + ("" if finding.ok else f": {finding.fix}")
-            )
-    sys.exit(0 if all(finding.ok for finding in findings) else 1)
+    found = doctor.findings(project.load())
+    lines = [f"  {'✓' if item.ok else '✗'} {item.what}" + ("" if item.ok else f": {item.fix}") for item in found]
+    _say([asdict(item) for item in found], form, "\n".join(lines))
+    sys.exit(0 if all(item.ok for item in found) else 1)
 
 
 def _progress(line: str) -> None:
     click.echo(line, err=True)
 
 
+def _say(result: Any, form: str, text: str) -> None:
+    click.echo(json.dumps(result) if form == "json" else text)
+
+
 def _show(record: Any, form: str) -> None:
     """The round in a few lines, or its whole record as JSON."""
-    if form == "json":
-        click.echo(json.dumps(asdict(record)))
-        return
     score = record.scores[record.metric]
     baselines = ", ".join(f"{name} {value:.3f}" for name, value in record.baselines.items())
-    click.echo(f"  Verdict  {record.verdict.upper():8} {record.id} {record.reason}")
-    click.echo(
-        f"  {record.metric} {score['value']:.3f} [{score['low']:.3f}, {score['high']:.3f}]   baselines: {baselines}"
-    )
-    click.echo(f"  This holdout can show gains of {record.smallest_gain:.3f} or more.")
-    click.echo(f"  Report   reports/{record.id}/report.html")
+    lines = [
+        f"Verdict  {record.verdict.upper():8} {record.id} {record.reason}",
+        f"{record.metric} {score['value']:.3f} [{score['low']:.3f}, {score['high']:.3f}]   baselines: {baselines}",
+        f"This holdout can show gains of {record.smallest_gain:.3f} or more.",
+        f"Report   reports/{record.id}/report.html",
+    ]
+    _say(asdict(record), form, "\n".join(f"  {line}" for line in lines))
 
 
-def _self_test(settings: project.Settings, form: str) -> None:
-    from .training import judging, selftest
-
-    parts = judging.prepare(settings)[0]
-    result = selftest.run(settings, parts, judging.fit(settings, parts))
-    if form == "json":
-        click.echo(json.dumps(asdict(result) | {"passed": result.passed}))
-    else:
-        click.echo(
-            f"Of {result.repetitions} pairs of equal models the gate promoted {result.false_promotion_rate:.1%}; "
-            f"allowed are {result.limit:.0%}.\nThis holdout can show gains of {result.smallest_gain:.3f} or more."
-        )
-    sys.exit(0 if result.passed else 1)
+if __name__ == "__main__":
+    main()

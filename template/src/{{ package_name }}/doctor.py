@@ -1,7 +1,5 @@
 """What the project needs to go round the loop, and what to type when it is missing."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys
@@ -9,12 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import persistence
 from .data import contract as contracts
 from .data import sources, split
-from .errors import ProjectError
-from .serving import model
-from .settings import Settings
+from .persistence import TRUSTED
+from .serving import predict
+from .settings import ProjectError, Settings
 
 
 @dataclass(frozen=True)
@@ -28,26 +25,21 @@ class Finding:
 
 def findings(settings: Settings) -> list[Finding]:
     """Everything that was looked at, the groundwork first."""
-    root, name = settings.root, f"uv run {settings.package}"
+    root, name, uri = settings.root, f"uv run {settings.package}", settings.params.data.uri
+    frozen = (root / split.HOLDOUT).is_file()
+    thaw = "restore" if (root / f"{split.HOLDOUT}.dvc").exists() else "retrain"
+    synced = _runs(root, os.environ.get("UV", "uv"), "sync", "--check")
     return [
         Finding(sys.version_info >= (3, 11), "Python 3.11 or newer", "uv venv --python 3.11"),
         Finding((root / "uv.lock").is_file(), "uv.lock is there", "uv lock"),
-        Finding(
-            _runs(root, os.environ.get("UV", "uv"), "sync", "--check"),
-            "the environment is as uv.lock",
-            "uv sync",
-        ),
+        Finding(synced, "the environment is as uv.lock", "uv sync"),
         Finding(_runs(root, "git", "rev-parse", "--git-dir"), "a git repository", "git init"),
         Finding((root / ".dvc/config").is_file(), "DVC's settings are there", "uv run dvc init"),
-        _holds("the data's address opens", "set data.uri in params.yaml", lambda: _read(settings)),
+        _holds("the data's address opens", "set data.uri in params.yaml", lambda: sources.read(uri, root=root)),
         _holds("data/contract.yaml is there", f"{name} data infer", lambda: contracts.load(root)),
-        Finding((root / split.HOLDOUT).is_file(), "the holdout is frozen", f"{name} retrain"),
-        Finding(
-            (root / persistence.TRUSTED).is_file(),
-            f"{persistence.TRUSTED} is there",
-            "git restore it",
-        ),
-        _holds("the champion loads", f"{name} retrain", lambda: model.load(root)),
+        Finding(frozen, "the holdout is frozen", f"{name} {thaw}"),
+        Finding((root / TRUSTED).is_file(), f"{TRUSTED} is there", "git restore it"),
+        _holds("the champion loads", f"{name} retrain", lambda: predict.load(root)),
     ]
 
 
@@ -57,10 +49,6 @@ def _holds(what: str, fix: str, look: Callable[[], object]) -> Finding:
     except ProjectError as error:
         return Finding(False, what, f"{error.message} Else: {fix}")
     return Finding(True, what, "")
-
-
-def _read(settings: Settings) -> None:
-    sources.read(settings.params.data.uri, root=settings.root)
 
 
 def _runs(root: Path, *command: str) -> bool:

@@ -1,7 +1,5 @@
 """What the model sees of a row. Yours to edit."""
 
-from __future__ import annotations
-
 from typing import Any, Self
 
 import numpy as np
@@ -41,24 +39,16 @@ def as_input(frame: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
     return X
 
 
-def make_preprocessor(
-    X: pd.DataFrame, *, max_categories: int, is_linear: bool = False
-) -> ColumnTransformer:
+def make_preprocessor(X: pd.DataFrame, *, max_categories: int, is_linear: bool = False) -> ColumnTransformer:
     """Numbers, categories and dates, each prepared for trees, or for a linear model."""
     dates = [name for name in X if X[name].dtype.kind == "M"]
     numbers = [name for name in X if X[name].dtype.kind == "f"]
     texts = [name for name in X if name not in {*dates, *numbers}]
     if is_linear:
         number: Any = make_pipeline(SimpleImputer(keep_empty_features=True), StandardScaler())
-        text: Any = OneHotEncoder(
-            handle_unknown="infrequent_if_exist", max_categories=max_categories
-        )
+        text: Any = OneHotEncoder(handle_unknown="infrequent_if_exist", max_categories=max_categories)
         calendar: Any = make_pipeline(CalendarFeatures(), SimpleImputer(keep_empty_features=True))
     else:
         number, calendar = "passthrough", CalendarFeatures()
-        text = OrdinalEncoder(
-            handle_unknown="use_encoded_value", unknown_value=-1, max_categories=max_categories
-        )
-    return ColumnTransformer(
-        [("numbers", number, numbers), ("texts", text, texts), ("dates", calendar, dates)]
-    )
+        text = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1, max_categories=max_categories)
+    return ColumnTransformer([("numbers", number, numbers), ("texts", text, texts), ("dates", calendar, dates)])

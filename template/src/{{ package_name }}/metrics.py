@@ -5,8 +5,6 @@ b scores. A prediction is of shape (n,) for regression and (n, classes) for clas
 A score that cannot be computed, as the AUC of one class, is NaN.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import numpy as np
@@ -42,15 +40,11 @@ def r2(y: np.ndarray, prediction: np.ndarray, weights: np.ndarray) -> np.ndarray
     return 1 - np.divide(error, spread, out=np.full(len(error), np.nan), where=spread > 1e-12)
 
 
-def neg_root_mean_squared_error(
-    y: np.ndarray, prediction: np.ndarray, weights: np.ndarray
-) -> np.ndarray:
+def neg_root_mean_squared_error(y: np.ndarray, prediction: np.ndarray, weights: np.ndarray) -> np.ndarray:
     return -np.sqrt(_mean((y - prediction) ** 2, weights))
 
 
-def neg_mean_absolute_error(
-    y: np.ndarray, prediction: np.ndarray, weights: np.ndarray
-) -> np.ndarray:
+def neg_mean_absolute_error(y: np.ndarray, prediction: np.ndarray, weights: np.ndarray) -> np.ndarray:
     return -_mean(np.abs(y - prediction), weights)
 
 
@@ -68,9 +62,7 @@ def _mean(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
     return weights @ values / weights.sum(axis=1)
 
 
-def _binary_auc(
-    is_positive: np.ndarray, score: np.ndarray, weights: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+def _binary_auc(is_positive: np.ndarray, score: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The weighted Mann-Whitney statistic, ties counted half, and the positives' weight."""
     order = np.argsort(score, kind="stable")
     starts = np.flatnonzero(np.diff(score[order], prepend=-np.inf))

@@ -1,16 +1,13 @@
 """The model, and the linear one that it has to beat. Yours to edit."""
 
-from __future__ import annotations
-
 import pandas as pd
 from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import Pipeline
 
-from .errors import ProjectError
 from .features import make_preprocessor
-from .settings import Params, closest
+from .settings import Params, ProjectError, closest
 
 
 def make_model(X: pd.DataFrame, params: Params) -> Pipeline:
@@ -20,9 +17,7 @@ def make_model(X: pd.DataFrame, params: Params) -> Pipeline:
     known = maker().get_params()
     for name in params.model:
         if name not in known:
-            raise ProjectError(
-                f"model: {maker.__name__} has no argument {closest(name, list(known))}"
-            )
+            raise ProjectError(f"model: {maker.__name__} has no argument {closest(name, list(known))}")
     estimator = maker(**{"random_state": params.training.random_state} | params.model)
     features = make_preprocessor(X, max_categories=params.features.max_categories)
     return Pipeline([("features", features), ("estimator", estimator)])

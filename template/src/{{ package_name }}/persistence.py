@@ -1,6 +1,7 @@
-"""Model files: skops, which runs no code on loading, with the list of trusted types in this repository."""
+"""Files written whole, and model files: skops, which runs no code on loading.
 
-from __future__ import annotations
+The types that may be loaded are listed in this repository, never taken from the model's own file.
+"""
 
 import hashlib
 import io
@@ -11,10 +12,26 @@ from typing import Any
 
 import yaml
 
-from .errors import ProjectError
+from .settings import ProjectError
 
 TRUSTED = Path("deployment/trusted_types.yaml")
 EPOCH = (1980, 1, 1, 0, 0, 0)
+
+
+def write(path: Path, content: str | bytes) -> None:
+    """Makes the file, and its folder; whoever reads it sees all of the old content or all of the new."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.partial")
+    try:
+        temporary.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def md5(content: bytes) -> str:
+    """The digest that DVC knows a file by."""
+    return hashlib.md5(content, usedforsecurity=False).hexdigest()
 
 
 def dump(model: Any) -> bytes:
@@ -28,20 +45,16 @@ def dump(model: Any) -> bytes:
         members = {name: source.read(name) for name in source.namelist()}
     schema = members.pop("schema.json").decode("utf-8")
     numbers: dict[str, str] = {}
-    for address in re.findall(r'"__id__": (\d+)', schema):
-        numbers.setdefault(address, str(len(numbers)))
-    schema = re.sub(r'("__id__": )(\d+)', lambda match: match[1] + numbers[match[2]], schema)
-    schema = re.sub(
-        r'("file": ")(\d+)',
-        lambda match: match[1] + numbers.setdefault(match[2], str(len(numbers))),
-        schema,
-    )
-    renamed = {
-        re.sub(r"^\d+", lambda match: numbers[match[0]], name): members[name] for name in members
-    }
+
+    def number(match: re.Match[str]) -> str:
+        return match[1] + numbers.setdefault(match[2], str(len(numbers)))
+
+    for key in ('"__id__": ', '"file": "'):
+        schema = re.sub(rf"({key})(\d+)", number, schema)
+    members = {re.sub(r"^()(\d+)", number, name): content for name, content in members.items()}
     target = io.BytesIO()
-    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
-        for name, content in sorted((renamed | {"schema.json": schema.encode("utf-8")}).items()):
+    with zipfile.ZipFile(target, "w") as archive:
+        for name, content in sorted((members | {"schema.json": schema.encode("utf-8")}).items()):
             archive.writestr(zipfile.ZipInfo(name, EPOCH), content, zipfile.ZIP_DEFLATED, 1)
     return target.getvalue()
 
@@ -50,8 +63,8 @@ def load(path: Path, *, root: Path) -> Any:
     """The model in a file; ProjectError when it holds a type that this repository does not list."""
     import skops.io
 
-    trusted = yaml.safe_load((root / TRUSTED).read_text(encoding="utf-8")) or []
     try:
+        trusted = yaml.safe_load((root / TRUSTED).read_text(encoding="utf-8")) or []
         content = path.read_bytes()
         unknown = set(skops.io.get_untrusted_types(data=content)) - set(trusted)
         if unknown:
@@ -60,12 +73,7 @@ def load(path: Path, *, root: Path) -> Any:
                 "Read what they do before you add them."
             )
         return skops.io.loads(content, trusted=trusted)
-    except FileNotFoundError:
-        raise ProjectError(f"{path} is not there: type uv run dvc pull") from None
-    except (zipfile.BadZipFile, KeyError, ValueError) as error:
+    except FileNotFoundError as error:
+        raise ProjectError(f"{error.filename} is not there: type uv run {__package__} restore") from None
+    except (zipfile.BadZipFile, KeyError, ValueError, yaml.YAMLError) as error:
         raise ProjectError(f"{path} is not a skops model: {error}") from None
-
-
-def md5(content: bytes) -> str:
-    """The digest that DVC knows a file by."""
-    return hashlib.md5(content, usedforsecurity=False).hexdigest()

@@ -1,6 +1,4 @@
-"""The settings of a round: params.yaml, one overlay from training/experiments, and --set."""
-
-from __future__ import annotations
+"""The settings of a round (params.yaml, one overlay from training/experiments, --set), and the errors a user sees."""
 
 import difflib
 from collections.abc import Sequence
@@ -8,12 +6,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+import click
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from .errors import ProjectError
-
 M = TypeVar("M", bound=BaseModel)
+
+
+class ProjectError(click.ClickException):
+    """Bad input or a broken set-up, without a traceback: what happened, where, and what to type next."""
+
+    exit_code = 2
+
+
+class ContractError(ProjectError):
+    """The data breaks its contract: nothing is trained, the champion stays."""
+
+    exit_code = 30
 
 
 class Section(BaseModel):
@@ -49,9 +58,6 @@ class Params(Section):
     model: dict[str, Any] = {}
     training: TrainingParams
 
-    def dump(self) -> dict[str, Any]:
-        return self.model_dump()
-
 
 @dataclass(frozen=True)
 class Settings:
@@ -75,23 +81,20 @@ def find_root(start: Path | None = None) -> Path:
     raise ProjectError(f"No params.yaml in {start} or above: change to the project's folder.")
 
 
-def load(
-    root: Path | None = None, *, sets: Sequence[str] = (), experiment: str | None = None
-) -> Settings:
+def load(root: Path | None = None, *, sets: Sequence[str] = (), experiment: str | None = None) -> Settings:
     """Reads params.yaml, then the overlay, then each `key=value` of `sets`.
 
     ProjectError on a file that is not YAML, an unknown key (the closest is named), a wrong value.
     """
     root = find_root(root)
-    plain = read_yaml(root / "params.yaml")
+    content = read_yaml(root / "params.yaml")
+    plain = flatten(content)
     overrides = flatten(_overlay(root, experiment)) if experiment else {}
-    overrides.update(_parse(item) for item in sets)
-    merged = yaml.safe_load(yaml.safe_dump(plain))
-    known = flatten(plain)
+    overrides |= dict(map(_parse, sets))
     for key, value in overrides.items():
-        _put(merged, key, value, known)
-    changed = {key: value for key, value in overrides.items() if known.get(key, ...) != value}
-    return Settings(root, validate(Params, merged, "params.yaml"), changed)
+        put(content, key, value)
+    changed = {key: value for key, value in overrides.items() if plain.get(key, ...) != value}
+    return Settings(root, validate(Params, content, "params.yaml"), changed)
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -129,11 +132,19 @@ def flatten(content: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     """{"model": {"max_depth": 3}} as {"model.max_depth": 3}."""
     flat: dict[str, Any] = {}
     for key, value in content.items():
-        if isinstance(value, dict) and value:
-            flat |= flatten(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
+        is_section = isinstance(value, dict) and value
+        flat |= flatten(value, f"{prefix}{key}.") if is_section else {f"{prefix}{key}": value}
     return flat
+
+
+def put(content: dict[str, Any], key: str, value: Any) -> None:
+    """Sets a dotted key: "model.max_depth" in {"model": {…}}."""
+    *sections, last = key.split(".")
+    for name in sections:
+        content = content.setdefault(name, {})
+        if not isinstance(content, dict):
+            raise ProjectError(f"params.yaml has no key {key!r}: {name} holds no keys.")
+    content[last] = value
 
 
 def _keys(model: type[BaseModel], prefix: str = "") -> list[str]:
@@ -161,14 +172,3 @@ def _parse(item: str) -> tuple[str, Any]:
         return key, yaml.safe_load(value)
     except yaml.YAMLError:
         raise ProjectError(f"--set {key}: {value!r} is not a YAML value.") from None
-
-
-def _put(content: dict[str, Any], key: str, value: Any, known: dict[str, Any]) -> None:
-    """Sets a dotted key that exists; `model` takes any, since the estimator knows its own."""
-    *folders, last = key.split(".")
-    for folder in folders:
-        content = content.get(folder, {}) if isinstance(content, dict) else {}
-    fits = isinstance(content, dict) and (key in known or folders == ["model"])
-    if not fits:
-        raise ProjectError(f"params.yaml has no key {closest(key, list(known))}")
-    content[last] = value

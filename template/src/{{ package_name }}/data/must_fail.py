@@ -1,7 +1,5 @@
 """Bad batches, made from the project's own data: each must be refused for its own reason."""
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,8 +7,7 @@ from pathlib import Path
 import pandas as pd
 import yaml
 
-from ..errors import ContractError, ProjectError
-from ..settings import Settings
+from ..settings import ContractError, ProjectError, Settings
 from . import contract as contracts
 from . import sources
 
@@ -47,11 +44,9 @@ def write(settings: Settings, frame: pd.DataFrame) -> list[str]:
 def refusal(path: Path, contract: contracts.Contract) -> str:
     """Why the contract refuses the batch, "" if it does not."""
     try:
-        return contracts.names_of(
-            contracts.check(sources.read_batch(path), contract, name=path.stem)
-        )
+        return "; ".join(map(str, contracts.check(sources.read_batch(path), contract)[1]))
     except ContractError as error:
-        return error.format_message()
+        return error.message
 
 
 def survivors(settings: Settings) -> list[str]:

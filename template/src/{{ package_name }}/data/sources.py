@@ -1,11 +1,8 @@
 """Reads tables from addresses, and pulls the source's rows into batches under data/raw."""
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from json import dumps
 from pathlib import Path
 from typing import Any
@@ -15,19 +12,11 @@ import pandas as pd
 import pyarrow as pa
 from pyarrow import csv, json, parquet
 
-from ..errors import ContractError, ProjectError
-from ..settings import Settings, closest
+from ..persistence import write
+from ..settings import ContractError, ProjectError, Settings, closest
 
 ENDINGS = (".csv", ".parquet", ".jsonl", ".ndjson")
 BLOCK = 1 << 28  # bytes of a text file whose columns get their types together
-
-
-@dataclass(frozen=True)
-class Pulled:
-    """What a pull changed in data/raw."""
-
-    new: list[Path]
-    unchanged: int
 
 
 def read(address: str, *, root: Path) -> pd.DataFrame:
@@ -38,8 +27,7 @@ def read(address: str, *, root: Path) -> pd.DataFrame:
     """
     if is_sql(address):
         return _read_sql(_expand(address), root)
-    frames = [frame for _, frame in _read_files(address, root)]
-    return pd.concat(frames, ignore_index=True)
+    return pd.concat([frame for _, frame in _read_files(address, root)], ignore_index=True)
 
 
 def read_batch(path: Path) -> pd.DataFrame:
@@ -48,25 +36,27 @@ def read_batch(path: Path) -> pd.DataFrame:
         return _parse(file, path.name)
 
 
-def pull(settings: Settings) -> Pulled:
+def pull(settings: Settings) -> list[Path]:
     """Brings the source into data/raw as Parquet: its files, or its months, or its one table.
 
-    A batch is written only when its rows differ from those that are there.
+    A batch is written only when its rows differ from those that are there; returns what was written.
     """
-    folder = settings.root / "data" / "raw"
-    folder.mkdir(parents=True, exist_ok=True)
-    new, unchanged = [], 0
+    new = []
     for name, frame in batches(settings):
-        path = folder / f"{name}.parquet"
+        path = settings.root / "data" / "raw" / f"{name}.parquet"
         table = pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(None)
-        if path.exists() and parquet.read_table(path).equals(table):
-            unchanged += 1
-            continue
-        temporary = path.with_suffix(".partial")
-        parquet.write_table(table, temporary)
-        temporary.replace(path)
-        new.append(path)
-    return Pulled(new, unchanged)
+        if not _holds(path, table):
+            parquet.write_table(table, content := pa.BufferOutputStream())
+            write(path, content.getvalue().to_pybytes())
+            new.append(path)
+    return new
+
+
+def _holds(path: Path, table: pa.Table) -> bool:
+    try:
+        return parquet.read_table(path).equals(table)
+    except (FileNotFoundError, pa.ArrowInvalid):
+        return False
 
 
 def batch_paths(root: Path) -> list[Path]:
@@ -110,14 +100,11 @@ def to_dates(column: pd.Series, form: str = "mixed") -> pd.Series:
 def batches(settings: Settings) -> Iterator[tuple[str, pd.DataFrame]]:
     """The source's batches with their names: its files, else its months, else one."""
     data = settings.params.data
-    if not is_sql(data.uri):
-        files = list(_read_files(data.uri, settings.root))
-        if len(files) > 1:
-            yield from files
-            return
-        frame = files[0][1]
-    else:
-        frame = read(data.uri, root=settings.root)
+    files = [] if is_sql(data.uri) else list(_read_files(data.uri, settings.root))
+    if len(files) > 1:
+        yield from files
+        return
+    frame = files[0][1] if files else read(data.uri, root=settings.root)
     if not data.time:
         yield "table", frame
         return
@@ -129,11 +116,10 @@ def _months(frame: pd.DataFrame, time: str) -> pd.Series:
     if time not in frame:
         raise ContractError(f"The data has no column {closest(time, list(frame))}")
     dates = as_dates(frame[time])
-    if dates is None or dates.isna().any():
-        dates = to_dates(frame[time]) if dates is None else dates
+    dates = to_dates(frame[time]) if dates is None else dates
+    if dates.isna().any():
         row = int(dates.isna().to_numpy().argmax())
-        value = frame[time].iloc[row]
-        raise ContractError(f"The data's column {time}: row {row + 1} has no date, but {value!r}.")
+        raise ContractError(f"The data's column {time}: row {row + 1} has no date, but {frame[time].iloc[row]!r}.")
     return dates.dt.strftime("%Y-%m")
 
 
@@ -146,12 +132,9 @@ def _read_files(address: str, root: Path) -> Iterator[tuple[str, pd.DataFrame]]:
         if filesystem.isdir(path):
             found = [name for name in filesystem.find(path) if name.endswith(ENDINGS)]
         else:
-            found = filesystem.glob(path) if "*" in path else [path]
-            found = [name for name in found if "*" not in path or name.endswith(ENDINGS)]
+            found = [name for name in filesystem.glob(path) if name.endswith(ENDINGS)] if "*" in path else [path]
         if not found:
-            raise ProjectError(
-                f"{masked(address)} holds no file that ends in {', '.join(ENDINGS)}."
-            )
+            raise ProjectError(f"{masked(address)} holds no file that ends in {', '.join(ENDINGS)}.")
         for name, path in _named(found).items():
             with filesystem.open(path, "rb") as file:
                 yield name, _parse(file, Path(path).name)
@@ -175,8 +158,7 @@ def _parse(file: Any, name: str) -> pd.DataFrame:
     file.seek(0)
     if start[:1] == b"\x80" or not name.endswith(ENDINGS):
         raise ContractError(
-            f"{name} is not a table of CSV, Parquet or JSON lines. "
-            "A pickle is never opened: loading one runs code."
+            f"{name} is not a table of CSV, Parquet or JSON lines. A pickle is never opened: loading one runs code."
         )
     try:
         if name.endswith(".parquet"):
@@ -249,9 +231,7 @@ def _read_sql(address: str, root: Path) -> pd.DataFrame:
                 return pd.read_sql_query(sqlalchemy.text(query), connection)
             return pd.read_sql_table(query, connection)
     except (sqlalchemy.exc.SQLAlchemyError, ValueError, ImportError) as error:
-        raise ProjectError(
-            f"{masked(address)} does not open: {masked(str(error).splitlines()[0])}"
-        ) from None
+        raise ProjectError(f"{masked(address)} does not open: {masked(str(error).splitlines()[0])}") from None
 
 
 def _expand(address: str) -> str:

@@ -1,15 +1,14 @@
 """Which rows train a model and which judge it: a frozen holdout, and the newest window."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
-from ..errors import ProjectError
-from ..settings import Settings
+from ..persistence import write
+from ..settings import ProjectError, Settings
 from . import contract as contracts
+from . import sources
 
 HOLDOUT = Path("data/holdout.parquet")
 
@@ -30,31 +29,24 @@ def freeze(frame: pd.DataFrame, settings: Settings) -> None:
     key decides.
     """
     path = settings.root / HOLDOUT
-    if path.exists():
-        return
-    chosen = frame[_is_held(frame, settings)].reset_index(level=0)
-    temporary = path.with_suffix(".partial")
-    chosen.to_parquet(temporary, index=False)
-    temporary.replace(path)
+    if path.with_suffix(".parquet.dvc").exists() and not path.exists():
+        raise ProjectError(f"{HOLDOUT} is not here: type uv run {settings.package} restore")
+    if not path.exists():
+        write(path, frame[_is_held(frame, settings)].reset_index(level=0).to_parquet(index=False))
 
 
 def split(frame: pd.DataFrame, settings: Settings) -> Split:
     """The frame of `contract.check_batches` in three parts that share no row."""
-    path = settings.root / HOLDOUT
-    contract = contracts.load(settings.root)
-    holdout = pd.read_parquet(path)
+    holdout = sources.read_batch(settings.root / HOLDOUT)
     known = set(holdout[contracts.BATCH])
-    holdout = contracts.coerce(holdout.reindex(columns=frame.columns), contract, "holdout")[0]
+    contract = contracts.load(settings.root)
+    holdout = contracts.coerce(holdout.reindex(columns=frame.columns), contract)[0]
     key = contract["unique"]
     held = row_hashes(frame, key).isin(row_hashes(holdout, key))
     window = _window(frame, held, holdout, known, settings)
     train = frame[~held & ~window]
     check_overlap(train, holdout, key)
-    return Split(
-        train.reset_index(drop=True),
-        holdout,
-        frame[window].reset_index(drop=True),
-    )
+    return Split(train.reset_index(drop=True), holdout, frame[window].reset_index(drop=True))
 
 
 def check_overlap(train: pd.DataFrame, holdout: pd.DataFrame, key: list[str] | None = None) -> None:
@@ -62,8 +54,7 @@ def check_overlap(train: pd.DataFrame, holdout: pd.DataFrame, key: list[str] | N
     shared = row_hashes(train, key).isin(row_hashes(holdout, key)).sum()
     if shared:
         raise ProjectError(
-            f"{shared:,} rows of the frozen holdout are among the training rows: "
-            "the verdict would flatter the model."
+            f"{shared:,} rows of the frozen holdout are among the training rows: the verdict would flatter the model."
         )
 
 
@@ -82,8 +73,7 @@ def _is_held(frame: pd.DataFrame, settings: Settings) -> pd.Series:
         held = row_hashes(frame, data.key) / 2.0**64 < data.holdout
     if not 0 < held.sum() < len(held):
         raise ProjectError(
-            f"{len(frame):,} rows cannot be split: too few, or all on one day. "
-            "Set data.time to '' in params.yaml."
+            f"{len(frame):,} rows cannot be split: too few, or all on one day. Set data.time to '' in params.yaml."
         )
     return pd.Series(held, index=frame.index)
 

@@ -12,9 +12,8 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from threadpoolctl import ThreadpoolController
 
 from ..data import contract as contracts
-from ..errors import ProjectError
-from ..settings import Settings, load
-from . import model
+from ..settings import ProjectError, Settings, load
+from . import predict as live
 
 MAX_ROWS = 1000
 
@@ -70,7 +69,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     root = (settings or load()).root
     contract = contracts.load(root)
     try:
-        champion, problem = model.load(root), ""
+        champion, problem = live.load(root), ""
     except ProjectError as error:
         champion, problem = None, error.message
     request: Any = request_model(contract)
@@ -80,7 +79,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     seconds = Histogram("predict_seconds", "Seconds for each request", registry=registry)
     app = FastAPI(title=root.name, exception_handlers=HANDLERS)
 
-    def ask() -> model.Champion:
+    def ask() -> live.Champion:
         if champion is None:
             raise HTTPException(503, problem)
         return champion
@@ -93,7 +92,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     @app.get("/ready")
     def ready() -> dict[str, str]:
         """The champion is loaded."""
-        return {"status": "ok", "model": ask().id}
+        return {"status": "ok", "model": ask().pointer["id"]}
 
     @app.get("/model")
     def describe() -> dict[str, Any]:
@@ -110,30 +109,23 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         """Predicts up to a thousand rows."""
         with seconds.time(), threads.limit(limits=1):
             frame = pd.DataFrame([row.model_dump(by_alias=True) for row in body.rows])
-            X = model.to_features(frame, contract, "rows")
-            predicted, scores = model.predict(ask().estimator, X)
+            X = live.to_features(frame, contract, "rows")
+            predicted, scores = live.predict(ask().estimator, X)
         rows.inc(len(frame))
         probabilities = None if scores is None else scores.to_dict("records")
-        return Prediction(
-            model=ask().id, predictions=predicted.tolist(), probabilities=probabilities
-        )
+        return Prediction(model=ask().pointer["id"], predictions=predicted.tolist(), probabilities=probabilities)
 
     return app
 
 
 def _refuse(_: Request, error: Exception) -> JSONResponse:
     """422: which fields are wrong, and why; never the values that were sent."""
-    if isinstance(error, RequestValidationError):
-        detail = [
-            {
-                "field": ".".join(map(str, wrong["loc"][1:])),
-                "problem": wrong["msg"].removeprefix("Value error, "),
-            }
-            for wrong in error.errors()[:20]
-        ]
-    else:
-        detail = [{"field": "rows", "problem": str(error)}]
-    return JSONResponse({"detail": detail}, 422)
+    wrong = error.errors()[:20] if isinstance(error, RequestValidationError) else []
+    detail = [
+        {"field": ".".join(map(str, item["loc"][1:])), "problem": item["msg"].removeprefix("Value error, ")}
+        for item in wrong
+    ]
+    return JSONResponse({"detail": detail or [{"field": "rows", "problem": str(error)}]}, 422)
 
 
 def _fail(_: Request, __: Exception) -> JSONResponse:

@@ -1,7 +1,5 @@
 """Scores with intervals, paired differences, slices, calibration and importance."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -41,6 +39,10 @@ class Judge:
     def score(self) -> Metric:
         return METRICS[self.task][self.metric]
 
+    def point(self, y: np.ndarray, prediction: np.ndarray) -> float:
+        """The score of all rows, each once."""
+        return float(self.score(y, prediction, np.ones((1, len(y))))[0])
+
     def truth(self, values: pd.Series) -> np.ndarray:
         """Targets as numbers: themselves, or the position of their class."""
         if self.task == "regression":
@@ -79,11 +81,9 @@ def bootstrap(
         weights = _weights((judge.random_state, chunk), size, len(y))
         scores = judge.score(y, prediction, weights)
         found.append(scores if other is None else scores - judge.score(y, other, weights))
-    ones = np.ones((1, len(y)))
-    value = judge.score(y, prediction, ones)[0]
-    value -= 0.0 if other is None else judge.score(y, other, ones)[0]
+    value = judge.point(y, prediction) - (0.0 if other is None else judge.point(y, other))
     low, high = np.nanquantile(np.concatenate(found), [tail, 1 - tail])
-    return Interval(float(value), float(low), float(high))
+    return Interval(value, float(low), float(high))
 
 
 def slices(
@@ -93,15 +93,11 @@ def slices(
     found = []
     for name in frame.columns:
         for value, rows in _groups(frame[name]):
-            if rows.sum() < min_rows:
-                continue
-            span = bootstrap(judge, y[rows], prediction[rows], resamples=200)
-            if not np.isnan(span.value):
-                found.append(
-                    {"column": name, "value": value, "rows": int(rows.sum()), "score": span.value}
-                    | {"low": span.low, "high": span.high}
-                )
-    return found
+            if (count := int(rows.sum())) >= min_rows:
+                span = bootstrap(judge, y[rows], prediction[rows], resamples=200)
+                place = {"column": name, "value": value, "rows": count}
+                found.append(place | {"score": span.value, "low": span.low, "high": span.high})
+    return [item for item in found if not np.isnan(item["score"])]
 
 
 def calibration(judge: Judge, y: np.ndarray, prediction: np.ndarray) -> list[dict[str, float]]:
@@ -110,14 +106,10 @@ def calibration(judge: Judge, y: np.ndarray, prediction: np.ndarray) -> list[dic
         predicted, observed = prediction, y
     else:
         predicted, observed = prediction.max(axis=1), (prediction.argmax(axis=1) == y).astype(float)
-    order = np.argsort(predicted, kind="stable")
+    bins = np.array_split(np.argsort(predicted, kind="stable"), min(10, len(y)))
     return [
-        {
-            "predicted": float(predicted[rows].mean()),
-            "observed": float(observed[rows].mean()),
-            "rows": len(rows),
-        }
-        for rows in np.array_split(order, min(10, len(order)))
+        {"predicted": float(predicted[rows].mean()), "observed": float(observed[rows].mean()), "rows": len(rows)}
+        for rows in bins
     ]
 
 
@@ -135,17 +127,13 @@ def importance(
     generator = np.random.default_rng(judge.random_state)
     rows = generator.permutation(len(frame))[:1000]
     X, y = as_input(frame.iloc[rows], columns), y[rows]
-    ones = np.ones((1, len(y)))
-    whole = judge.score(y, judge.predict(model, X), ones)[0]
-    found = []
+    whole, found = judge.point(y, judge.predict(model, X)), []
     for name in columns:
         losses = []
         for _ in range(3):
             shuffled = X.assign(**{name: X[name].to_numpy()[generator.permutation(len(X))]})
-            losses.append(whole - judge.score(y, judge.predict(model, shuffled), ones)[0])
-        found.append(
-            {"feature": name, "mean": float(np.mean(losses)), "std": float(np.std(losses))}
-        )
+            losses.append(whole - judge.point(y, judge.predict(model, shuffled)))
+        found.append({"feature": name, "mean": float(np.mean(losses)), "std": float(np.std(losses))})
     return sorted(found, key=lambda item: -item["mean"])
 
 
@@ -173,8 +161,5 @@ def _groups(column: pd.Series) -> list[tuple[str, np.ndarray]]:
     elif pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column):
         return []
     values = column.dropna().unique()
-    if not 1 < len(values) <= 10:
-        return []
-    return [
-        (str(value), (column == value).fillna(False).to_numpy(bool)) for value in sorted(values)
-    ]
+    known = sorted(values) if 1 < len(values) <= 10 else []
+    return [(str(value), (column == value).fillna(False).to_numpy(bool)) for value in known]

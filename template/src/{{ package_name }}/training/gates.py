@@ -3,20 +3,22 @@
 Thresholds stand in training/gates.yaml. A gate passes, fails, or does not apply (None) and says why.
 """
 
-from __future__ import annotations
-
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from pydantic import Field
+from threadpoolctl import threadpool_limits
 
+from ..data.infer import Leak
 from ..settings import Section, read_yaml, validate
 from .evaluate import Interval, Judge, bootstrap, calibration_error
 
 FILE = Path("training/gates.yaml")
 EXIT_CODES = {"promote": 0, "keep": 10, "block": 20}
+REPETITIONS = 200  # pairs of equal models that the self-test judges
+ROWS = 500  # of the holdout in the self-test; more make the answer slower, not another
 
 
 class Thresholds(Section):
@@ -59,12 +61,23 @@ class Evidence:
     holdout: Scored
     window: Scored | None
     baselines: dict[str, np.ndarray]
-    leaks: list[str]
+    leaks: list[Leak]
     slices: list[dict[str, Any]]
     calibration: list[dict[str, float]]
     latency_ms: float
     size: int
     intended_use: str
+
+
+@dataclass(frozen=True)
+class SelfTest:
+    """The share of equal models that the gate would have promoted, and the smallest gain it can see."""
+
+    repetitions: int
+    false_promotion_rate: float
+    limit: float
+    smallest_gain: float
+    passed: bool
 
 
 def load(root: Path) -> Thresholds:
@@ -98,9 +111,7 @@ def verdict(gates: list[Gate]) -> tuple[str, str]:
     return "promote", next(gate.message for gate in gates if gate.name == "champion")
 
 
-def champion_gate(
-    judge_: Judge, holdout: Scored, window: Scored | None, limits: Thresholds
-) -> Gate:
+def champion_gate(judge_: Judge, holdout: Scored, window: Scored | None, limits: Thresholds) -> Gate:
     """Better than the champion on the holdout or on the newest window, and not worse on the other.
 
     "Better" is a one-sided paired bootstrap; two chances share the allowed share of false promotions.
@@ -134,10 +145,43 @@ def difference(judge_: Judge, scene: Scored, tail: float = 0.05) -> Interval:
     return bootstrap(judge_, scene.y, scene.candidate, scene.champion, tail=tail)
 
 
+def smallest_gain(evidence: Evidence, limits: Thresholds) -> float:
+    """The gain over its rival (the champion, else the linear model) that this holdout could tell from chance."""
+    scene = evidence.holdout
+    if scene.champion is None or np.array_equal(scene.champion, scene.candidate):
+        scene = replace(scene, champion=evidence.baselines["linear"])
+    span = difference(evidence.judge, scene, tail_of(limits))
+    return span.value - span.low
+
+
+@threadpool_limits.wrap(limits=1)
+def self_test(evidence: Evidence, limits: Thresholds) -> SelfTest:
+    """Does the gate let through what is no better? Judges pairs of equal models with the gate's own decision.
+
+    Two models of different kind disagree row by row. Exchanging their predictions in a random half of the rows
+    gives two models that are equal by construction (a randomisation test, Fisher 1935), so every promotion is false.
+    """
+    scene, chance = evidence.holdout, np.random.default_rng(evidence.judge.random_state)
+    rows = chance.permutation(len(scene.y))[:ROWS]
+    y, one, two = scene.y[rows], scene.candidate[rows], evidence.baselines["linear"][rows]
+    pairs = (exchange(y, one, two, chance) for _ in range(REPETITIONS))
+    promoted = sum(bool(champion_gate(evidence.judge, pair, None, limits).passed) for pair in pairs)
+    rate = promoted / REPETITIONS
+    allowed = limits.false_promotions
+    return SelfTest(REPETITIONS, rate, allowed, smallest_gain(evidence, limits), rate <= allowed)
+
+
+def exchange(y: np.ndarray, one: np.ndarray, two: np.ndarray, chance: np.random.Generator) -> Scored:
+    """Two models that are equally good: each takes each row's prediction from either, by the toss of a coin."""
+    swap = (chance.random(len(y)) < 0.5).reshape(-1, *[1] * (one.ndim - 1))
+    return Scored(y, np.where(swap, two, one), np.where(swap, one, two))
+
+
 def _leakage(evidence: Evidence) -> Gate:
-    if evidence.leaks:
-        return Gate("leakage", False, f"the target is given away by {'; '.join(evidence.leaks)}")
-    return Gate("leakage", True, "no column or pair of columns gives the target away")
+    if not evidence.leaks:
+        return Gate("leakage", True, "no column or pair of columns gives the target away")
+    named = "; ".join(f"{' and '.join(leak.columns)} ({leak.score:.3f})" for leak in evidence.leaks)
+    return Gate("leakage", False, f"the target is given away by {named}")
 
 
 def _floor(evidence: Evidence, limits: Thresholds) -> Gate:
@@ -148,13 +192,8 @@ def _floor(evidence: Evidence, limits: Thresholds) -> Gate:
 
 def _baselines(evidence: Evidence, limits: Thresholds) -> list[Gate]:
     """Better than the constant beyond doubt; and not clearly worse than the linear model, the simpler choice."""
-    y, candidate = evidence.holdout.y, evidence.holdout.candidate
-    dummy, linear = (
-        bootstrap(
-            evidence.judge, y, candidate, evidence.baselines[name], tail=limits.false_promotions
-        )
-        for name in ("dummy", "linear")
-    )
+    scenes = (replace(evidence.holdout, champion=evidence.baselines[name]) for name in ("dummy", "linear"))
+    dummy, linear = (difference(evidence.judge, scene, limits.false_promotions) for scene in scenes)
     return [
         Gate("dummy", dummy.low > 0, f"{dummy} against a constant", dummy.low, 0.0),
         Gate("linear", linear.high >= 0, f"{linear} against a linear model", linear.high, 0.0),
@@ -164,10 +203,9 @@ def _baselines(evidence: Evidence, limits: Thresholds) -> list[Gate]:
 def _slices(evidence: Evidence, limits: Thresholds) -> Gate:
     if not evidence.slices:
         return Gate("slices", None, f"no slice has {limits.slice_rows} rows")
-    y, candidate = evidence.holdout.y, evidence.holdout.candidate
-    whole = evidence.judge.score(y, candidate, np.ones((1, len(y))))[0]
+    whole = evidence.judge.point(evidence.holdout.y, evidence.holdout.candidate)
     worst = min(evidence.slices, key=lambda item: item["high"])
-    gap = float(whole - worst["high"])
+    gap = whole - worst["high"]
     message = f"the worst is {worst['column']} = {worst['value']}: {worst['score']:.3f} against {whole:.3f}"
     return Gate("slices", gap <= limits.slice_gap, message, gap, limits.slice_gap)
 

@@ -1,7 +1,5 @@
 """Goes round the loop once: pull, check, fit, judge, report, and a new champion if the gates let it through."""
 
-from __future__ import annotations
-
 import json
 import time
 from collections.abc import Callable, Iterator
@@ -10,15 +8,26 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from ..errors import ProjectError
-from ..settings import Params, Settings, validate
+from pydantic import Field
+
+from ..persistence import write
+from ..settings import Params, ProjectError, Section, Settings, read_yaml, validate
 from . import champion, rounds, versions
 from .tracking import Tracker
 
-RAW = Path("data/raw")
 MODEL = Path("training/model.json")
 METRICS = Path("training/metrics.json")
+SEARCH = Path("training/search.yaml")
+BEST = "best"  # the experiment that a search writes
 Say = Callable[[str], None]
+
+
+class Space(Section):
+    """training/search.yaml: how many candidates, how many folds, and the values of each of the model's arguments."""
+
+    candidates: int = Field(16, ge=2)
+    folds: int = Field(3, ge=2)
+    model: dict[str, list[Any]]
 
 
 def retrain(settings: Settings, say: Say) -> rounds.Round | None:
@@ -35,9 +44,7 @@ def pull(settings: Settings, say: Say) -> None:
     """Brings new batches into data/raw."""
     from ..data import sources
 
-    pulled = sources.pull(settings)
-    names = [str(path.relative_to(settings.root)) for path in pulled.new]
-    if names:
+    if names := [str(path.relative_to(settings.root)) for path in sources.pull(settings)]:
         more = f" and {len(names) - 3} more" if len(names) > 3 else ""
         say(f"pull ✓ {', '.join(names[:3])}{more}")
 
@@ -54,12 +61,12 @@ def run(settings: Settings, say: Say, *, may_promote: bool = False) -> rounds.Ro
 
 def _run(settings: Settings, say: Say, may_promote: bool) -> rounds.Round | None:
     started = time.perf_counter()
-    from . import judging
+    from . import judging, report
 
     with step("contract", say):
         parts, batches = judging.prepare(settings)
     now = champion.load(settings.root)
-    if may_promote and now and now["id"] == judging.identify(settings):
+    if may_promote and now and now["id"] == judging.train.inputs(settings).id:
         return None
     with step("train", say):
         fitted = judging.fit(settings, parts)
@@ -67,11 +74,13 @@ def _run(settings: Settings, say: Say, may_promote: bool) -> rounds.Round | None
         record = judging.judge(settings, parts, fitted, batches, started=started)
     if may_promote:
         note(settings, record)
-        versions.add(settings.root, RAW, judging.HOLDOUT)
+        versions.add(settings.root, Path("data/raw"), judging.splits.HOLDOUT)
         if record.verdict == "promote":
             champion.promote(settings, record.id)
     with step("report", say):
-        _report(settings, record)
+        report.write(settings, record)
+        if may_promote and record.verdict == "promote":
+            report.write_card(settings, record)
     return record
 
 
@@ -80,8 +89,7 @@ def fit(settings: Settings) -> str:
     from . import judging
 
     fitted = judging.fit(settings, judging.prepare(settings)[0])
-    model = {"id": fitted.inputs.id, **fitted.digest}
-    _write(settings.root / MODEL, model)
+    _write(settings, MODEL, {"id": fitted.inputs.id, **fitted.digest})
     return fitted.inputs.id
 
 
@@ -107,15 +115,42 @@ def reproduce(settings: Settings, id_: str) -> int:
         ("uv.lock", record["lock"], inputs.lock),
     ):
         if then != here:
-            raise ProjectError(
-                f"{id_} cannot be made here: {name} has changed since. Check out its commit first."
-            )
+            raise ProjectError(f"{id_} cannot be made here: {name} has changed since. Check out its commit first.")
     fitted = judging.fit(again, judging.prepare(again)[0])
     if fitted.digest["md5"] != record["model"]["md5"]:
-        raise ProjectError(
-            f"{id_} came out differently: {fitted.digest['md5']}, was {record['model']['md5']}."
-        )
+        raise ProjectError(f"{id_} came out differently: {fitted.digest['md5']}, was {record['model']['md5']}.")
     return len(fitted.content)
+
+
+def search(settings: Settings) -> dict[str, Any]:
+    """The best of the model's arguments by successive halving, on the training rows alone.
+
+    They are kept as the overlay training/experiments/best.yaml.
+    """
+    import yaml
+    from sklearn.experimental import enable_halving_search_cv  # noqa: F401
+    from sklearn.model_selection import HalvingRandomSearchCV
+
+    from . import judging
+
+    space = validate(Space, read_yaml(settings.root / SEARCH), str(SEARCH))
+    train, contract = judging.prepare(settings)[0].train, judging.contracts.load(settings.root)
+    X = judging.as_input(train, judging.contracts.features(contract))
+    judge = judging.judge_of(settings, contract)
+    finder = HalvingRandomSearchCV(
+        judging.train.make_model(X, settings.params),
+        {f"estimator__{name}": values for name, values in space.model.items()},
+        n_candidates=space.candidates,
+        cv=space.folds,
+        scoring=lambda estimator, X, y: judge.point(judge.truth(y), judge.predict(estimator, X)),
+        min_resources="exhaust",
+        random_state=settings.params.training.random_state,
+        n_jobs=1,  # gradient boosting takes all cores by itself
+    ).fit(X, judging.train.target_of(train, settings))
+    found = {name.removeprefix("estimator__"): value for name, value in finder.best_params_.items()}
+    best = {name: value.item() if hasattr(value, "item") else value for name, value in found.items()}
+    write(settings.root / "training" / "experiments" / f"{BEST}.yaml", yaml.safe_dump({"model": best}))
+    return best
 
 
 def last_id(root: Path) -> str:
@@ -125,14 +160,13 @@ def last_id(root: Path) -> str:
 
 def note(settings: Settings, record: rounds.Round) -> None:
     """What dvc.yaml's stages made of params.yaml, small enough for git: `dvc metrics diff` reads it."""
-    model = {"id": record.id, "md5": record.model["md5"], "size": record.model["size"]}
     scores = {name: round(span["value"], 6) for name, span in record.scores.items()}
-    _write(settings.root / MODEL, model)
-    _write(settings.root / METRICS, {"id": record.id, "verdict": record.verdict, **scores})
+    _write(settings, MODEL, {"id": record.id, "md5": record.model["md5"], "size": record.model["size"]})
+    _write(settings, METRICS, {"id": record.id, "verdict": record.verdict, **scores})
 
 
-def _write(path: Path, content: dict[str, Any]) -> None:
-    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+def _write(settings: Settings, path: Path, content: dict[str, Any]) -> None:
+    write(settings.root / path, json.dumps(content, indent=2) + "\n")
 
 
 @contextmanager
@@ -140,11 +174,3 @@ def step(name: str, say: Say) -> Iterator[None]:
     started = time.perf_counter()
     yield
     say(f"{name} ✓ {time.perf_counter() - started:.1f} s")
-
-
-def _report(settings: Settings, record: rounds.Round) -> None:
-    from . import card, report
-
-    report.write(settings, record)
-    if (champion.load(settings.root) or {}).get("id") == record.id:
-        card.write(settings, record)

@@ -1,41 +1,68 @@
-"""The report of a round: one HTML file that needs nothing else, and Markdown for the pull request."""
+"""What people read of a round: one HTML file that needs nothing else, Markdown for the pull request, the model card.
+
+The drawings are SVG whose colours are the page's, so that they follow light and dark.
+"""
 
 from __future__ import annotations
 
 import math
+import re
+from collections.abc import Callable, Sequence
+from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jinja2
 
+from .. import persistence
+from ..data import contract as contracts
 from ..settings import Settings
-from . import plots, rounds
-from .names import metric_name
-from .rounds import Round
+from .judging import intended_use
+from .rounds import Round, folder, metric_name
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+CARD = Path("docs/model_card.md")
+# matplotlib draws in these colours; the page says what they stand for.
+INK, MUTED, LINE, ACCENT = "#010101", "#020202", "#030303", "#040404"
+VARIABLES = {INK: "--ink", MUTED: "--muted", LINE: "--line", ACCENT: "--accent"}
+STYLE = {
+    "axes.edgecolor": LINE, "axes.grid": True, "axes.grid.axis": "x", "axes.axisbelow": True,
+    "axes.labelcolor": MUTED, "axes.labelsize": 11, "axes.spines.left": False,
+    "axes.spines.right": False, "axes.spines.top": False, "figure.constrained_layout.use": True,
+    "font.family": "sans-serif", "font.size": 11, "grid.color": LINE, "grid.linewidth": 0.8,
+    "svg.fonttype": "none", "svg.hashsalt": "report", "text.color": INK, "text.parse_math": False,
+    "xtick.color": MUTED, "xtick.major.size": 0, "ytick.color": INK, "ytick.major.size": 0,
+}  # fmt: skip
+DASHED: Any = {"color": MUTED, "linewidth": 1, "linestyle": (0, (3, 3))}
+MOST = 12  # bars or slices that a drawing shows
+Span = tuple[str, float, float | None, float | None]  # label, value, low, high
 
 
 def write(settings: Settings, record: Round) -> Path:
     """Writes reports/<id>/report.html and report.md, and returns the path of the first."""
-    folder = rounds.folder(settings.root, record.id)
-    folder.mkdir(parents=True, exist_ok=True)
-    drawings = plots.draw(record)
+    path, drawings = folder(settings.root, record.id), draw(record)
     for name in ("report.md", "report.html"):
-        text = render(f"{name}.j2", settings, record=record, drawings=drawings)
-        (folder / name).write_text(text, encoding="utf-8")
-    return folder / "report.html"
+        persistence.write(path / name, _render(f"{name}.j2", settings, record=record, drawings=drawings))
+    return path / "report.html"
 
 
-def render(template: str, settings: Settings, **values: Any) -> str:
-    """A template that stands beside this module, with the filters that all of them use."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=jinja2.select_autoescape(["html.j2"]),
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
+def write_card(settings: Settings, record: Round) -> Path:
+    """Writes the card of a champion anew; what it is for is taken from docs/intended_use.md."""
+    contract = contracts.load(settings.root)
+    rules = contract["columns"]
+    text = _render(
+        "card.md.j2",
+        settings,
+        record=record,
+        purpose=intended_use(settings.root),
+        importance={item["feature"]: item["mean"] for item in record.importance},
+        features={name: rules[name] for name in contracts.features(contract)},
+        left_out={name: rules[name].get("why", "") for name in contracts.columns(contract, "left out")},
     )
-    environment.filters |= {"number": number, "signed": signed, "name": metric_name, "cell": cell}
-    return environment.get_template(template).render(package=settings.package, **values)
+    persistence.write(settings.root / CARD, text)
+    return settings.root / CARD
 
 
 def number(value: float | None) -> str:
@@ -45,11 +72,122 @@ def number(value: float | None) -> str:
     return f"{value:.3f}" if abs(value) < 10 else f"{value:,.0f}"
 
 
-def signed(value: float) -> str:
-    return f"{value:+.3f}"
-
-
 def cell(value: Any) -> str:
     """Text that stays in its cell of a Markdown table and calls nobody."""
     text = " ".join(str(value).split())
     return text.replace("|", "\\|").replace("<", "&lt;").replace("@", "&#64;")
+
+
+def draw(record: Round) -> dict[str, str]:
+    """Each drawing that the record has something for, by name, as an <svg> element."""
+    score, short = record.scores[record.metric], record.importance[:MOST]
+    spans: list[Span] = [("this model", score["value"], score["low"], score["high"])]
+    spans += [(name, value, None, None) for name, value in record.baselines.items()]
+    gains: list[Span] = [(name, *gain.values()) for name, gain in (record.comparison or {}).items() if gain]
+    worst: list[Span] = [
+        (f"{item['column']} = {item['value']}"[:40], item["score"], item["low"], item["high"])
+        for item in sorted(record.slices, key=lambda item: item["score"])[:MOST]
+    ]
+    drawings: dict[str, tuple[Any, int, Callable[[Axes], None]]] = {
+        "scores": (record.baselines, 44 + 30 * len(spans), lambda axes: _intervals(axes, spans)),
+        "comparison": (gains, 60 + 34 * len(gains), lambda axes: _compare(axes, gains, record.smallest_gain)),
+        "slices": (worst, 44 + 24 * len(worst), lambda axes: _intervals(axes, worst, score["value"])),
+        "importance": (short, 44 + 24 * len(short), lambda axes: _importance(axes, short)),
+        "calibration": (record.calibration, 320, lambda axes: _calibration(axes, record.calibration)),
+        "confusion": (record.confusion, 320, lambda axes: _confusion(axes, **(record.confusion or {}))),
+        "residuals": (record.residuals, 320, lambda axes: _residuals(axes, **(record.residuals or {}))),
+    }
+    return {name: _svg(name, height, paint) for name, (shown, height, paint) in drawings.items() if shown}
+
+
+def _render(template: str, settings: Settings, **values: Any) -> str:
+    """A template that stands beside this module, with the filters that all of them use."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=jinja2.select_autoescape(["html.j2"]),
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters |= {"number": number, "signed": "{:+.3f}".format, "name": metric_name, "cell": cell}
+    return environment.get_template(template).render(package=settings.package, **values)
+
+
+def _intervals(axes: Axes, spans: Sequence[Span], reference: float | None = None) -> None:
+    """A dot for each value and a line for its interval, the first on top."""
+    if reference is not None:
+        axes.axvline(reference, **DASHED)
+    for place, (_, value, low, high) in enumerate(spans):
+        if low is not None and high is not None:
+            axes.plot([low, high], [place, place], color=ACCENT, linewidth=3, alpha=0.45)
+        axes.plot(value, place, "o", color=ACCENT if low is not None else MUTED, markersize=7)
+    _label_rows(axes, [span[0] for span in spans])
+
+
+def _compare(axes: Axes, spans: Sequence[Span], smallest_gain: float) -> None:
+    """The gain over the champion; left of the line is worse, and in the band too small to be seen."""
+    axes.axvspan(-smallest_gain, smallest_gain, color=MUTED, alpha=0.12, linewidth=0)
+    _intervals(axes, spans, 0.0)
+    axes.set_xlabel("worse than the champion  ←   0   →  better")
+
+
+def _importance(axes: Axes, features: Sequence[dict[str, Any]]) -> None:
+    means, errors = [f["mean"] for f in features], [f["std"] for f in features]
+    axes.barh(range(len(means)), means, color=ACCENT, height=0.55, alpha=0.85)
+    axes.errorbar(means, range(len(means)), xerr=errors, fmt="none", ecolor=INK, elinewidth=1)
+    _label_rows(axes, [f["feature"][:40] for f in features])
+    axes.set_xlabel("what the score loses without it")
+
+
+def _calibration(axes: Axes, bins: Sequence[dict[str, float]]) -> None:
+    predicted, observed = [b["predicted"] for b in bins], [b["observed"] for b in bins]
+    ends = [min(predicted + observed), max(predicted + observed)]
+    axes.plot(ends, ends, **DASHED)
+    axes.plot(predicted, observed, "o-", color=ACCENT, markersize=6, linewidth=1.5)
+    axes.grid(axis="y")
+    axes.set(xlabel="predicted", ylabel="observed")
+
+
+def _confusion(axes: Axes, labels: Sequence[str], counts: Sequence[Sequence[int]]) -> None:
+    """Rows are what was, columns what was predicted; the shade is the share of the row."""
+    axes.grid(visible=False)
+    few = len(labels) <= MOST
+    for y, row in enumerate(counts):
+        for x, count in enumerate(row):
+            box: Any = {"facecolor": ACCENT, "alpha": 0.06 + 0.74 * count / (sum(row) or 1), "linewidth": 0}
+            axes.bar(x, 0.94, width=0.94, bottom=y - 0.47, **box)
+            if few:
+                axes.text(x, y, f"{count:,}", ha="center", va="center", color=INK)
+    names = [label[:14] for label in labels] if few else []
+    axes.set_xticks(range(len(names)), names)
+    axes.set_yticks(range(len(names)), names)
+    axes.set(ylim=(len(labels) - 0.5, -0.5), xlabel="predicted", ylabel="observed")
+
+
+def _residuals(axes: Axes, predicted: Sequence[float], observed: Sequence[float]) -> None:
+    errors = [was - said for said, was in zip(predicted, observed, strict=True)]
+    axes.axhline(0, **DASHED)
+    axes.plot(predicted, errors, "o", color=ACCENT, markersize=4.5, alpha=0.45, markeredgewidth=0)
+    axes.grid(axis="y")
+    axes.set(xlabel="predicted", ylabel="observed minus predicted")
+
+
+def _label_rows(axes: Axes, names: Sequence[str]) -> None:
+    axes.set_yticks(range(len(names)), names)
+    axes.set_ylim(len(names) - 0.4, -0.6)
+
+
+def _svg(name: str, height: int, paint: Callable[[Axes], None]) -> str:
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(420 / 72, height / 72))
+        paint(figure.add_subplot())
+        text = StringIO()
+        figure.savefig(text, format="svg", transparent=True, metadata={"Date": None})
+    svg = text.getvalue()
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg[svg.index("<svg") :], flags=re.DOTALL)
+    for colour, variable in VARIABLES.items():
+        svg = svg.replace(colour, f"var({variable})")
+    return svg.replace("<svg ", f'<svg role="img" aria-label="{name}" ', 1)

@@ -1,14 +1,22 @@
-"""The record of a round: what went in, what came out, and what the gates said."""
-
-from __future__ import annotations
+"""The record of a round: what went in, what came out, and what the gates said; and the board of all rounds."""
 
 import json
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, fields
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from ..errors import ProjectError
-from ..settings import Settings, closest
+from ..persistence import write
+from ..settings import ProjectError, Settings, closest
+
+# How metrics are called where people read them.
+METRIC_NAMES = {
+    "roc_auc": "AUC",
+    "r2": "R²",
+    "neg_log_loss": "−log loss",
+    "neg_root_mean_squared_error": "−RMSE",
+    "neg_mean_absolute_error": "−MAE",
+}
 
 
 @dataclass(frozen=True)
@@ -44,31 +52,24 @@ class Round:
     lock: str
     params: dict[str, Any]
     model: dict[str, Any]
-    environment: dict[str, Any] = field(default_factory=dict)
+    environment: dict[str, Any]
 
 
 def folder(root: Path, id_: str) -> Path:
     return root / "reports" / id_
 
 
-def save(settings: Settings, record: Round) -> Path:
-    path = folder(settings.root, record.id) / "round.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".partial")
-    temporary.write_text(json.dumps(asdict(record), indent=1) + "\n", encoding="utf-8")
-    temporary.replace(path)
-    return path
+def save(settings: Settings, record: Round) -> None:
+    write(folder(settings.root, record.id) / "round.json", json.dumps(asdict(record), indent=1) + "\n")
 
 
 def load(settings: Settings, id_: str) -> Round:
     """The record of a round; ProjectError names the closest when there is none of that id."""
-    path = folder(settings.root, id_) / "round.json"
-    if not path.exists():
-        known = [record.id for record in all_rounds(settings)]
-        raise ProjectError(
-            f"There is no round {closest(id_, known)} `leaderboard` lists those here."
-        )
-    return _read(path)
+    for record in (known := all_rounds(settings)):
+        if record.id == id_:
+            return record
+    near = closest(id_, [record.id for record in known])
+    raise ProjectError(f"There is no round {near} `leaderboard` lists those here.")
 
 
 def all_rounds(settings: Settings) -> list[Round]:
@@ -77,6 +78,51 @@ def all_rounds(settings: Settings) -> list[Round]:
     return sorted(records, key=lambda record: record.when, reverse=True)
 
 
+def leaderboard(settings: Settings, champion: str | None) -> str:
+    """The rounds with their scores, intervals and seconds; the champion has a mark."""
+    records = all_rounds(settings)
+    if not records:
+        return f"There is no round yet: type {settings.package} retrain"
+    metric = settings.params.training.metric
+    head = ["", "round", "when", "changed", metric_name(metric), "against champion", "verdict", "s"]
+    lines = [head, *(_line(record, metric, champion) for record in records)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    text = ["  ".join(map(str.ljust, line, widths)).rstrip() for line in lines]
+    today = [record for record in records if ":" in _when(record)]
+    counted = today or records
+    seconds = sum(record.seconds for record in counted) / len(counted)
+    noun = f"round{'s' if len(counted) > 1 else ''}{' today' if today else ''}"
+    return "\n".join([*text, "", f"{len(counted)} {noun}, {seconds:.0f} s each."])
+
+
+def metric_name(metric: str) -> str:
+    return METRIC_NAMES.get(metric, metric.replace("_", " "))
+
+
 def _read(path: Path) -> Round:
-    content = json.loads(path.read_text(encoding="utf-8"))
-    return Round(**{item.name: content[item.name] for item in fields(Round)})
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return Round(**{item.name: content[item.name] for item in fields(Round)})
+    except (ValueError, KeyError, TypeError) as error:
+        raise ProjectError(f"{path} is no record of a round ({error!r}): delete it.") from None
+
+
+def _line(record: Round, metric: str, champion: str | None) -> list[str]:
+    score, gain = record.scores.get(metric), (record.comparison or {}).get("holdout")
+    changes = [*record.changed["params"], *record.changed["code"], *record.changed["data"]]
+    text = ", ".join(changes or [f"{key}={value}" for key, value in record.overrides.items()])
+    return [
+        "●" if record.id == champion else " ",
+        record.id,
+        _when(record),
+        "(first)" if record.champion is None and not text else text if len(text) <= 48 else text[:47] + "…",
+        f"{score['value']:.3f} [{score['low']:.3f}, {score['high']:.3f}]" if score else "–",
+        f"{gain['difference']:+.3f} [{gain['low']:+.3f}, {gain['high']:+.3f}]" if gain else "",
+        record.verdict,
+        f"{record.seconds:.0f}",
+    ]
+
+
+def _when(record: Round) -> str:
+    local = datetime.fromisoformat(record.when).astimezone()
+    return f"{local:%H:%M}" if local.date() == datetime.now().astimezone().date() else f"{local:%Y-%m-%d}"

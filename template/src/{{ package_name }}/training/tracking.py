@@ -3,15 +3,12 @@
 The round starts it, and writes the path of the record to its standard input when there is one.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 
@@ -24,14 +21,10 @@ class Tracker:
     def __enter__(self) -> Self:
         log = self.root / "reports" / "tracking.log"
         log.parent.mkdir(exist_ok=True)
+        command = [sys.executable, "-m", __name__, str(self.root), self.name]
         with log.open("ab") as file:
             self._child = subprocess.Popen(
-                [sys.executable, "-m", __name__, str(self.root), self.name],
-                cwd=self.root,
-                stdin=subprocess.PIPE,
-                stdout=file,
-                stderr=file,
-                start_new_session=True,
+                command, cwd=self.root, stdin=subprocess.PIPE, stdout=file, stderr=file, start_new_session=True
             )
         return self
 
@@ -40,23 +33,16 @@ class Tracker:
         assert self._child.stdin is not None
         try:
             self._child.stdin.write(json.dumps([str(record), is_champion]).encode())
+            self._child.stdin.flush()
         except BrokenPipeError:
             print("MLflow was not told of this round: see reports/tracking.log", file=sys.stderr)
 
-    def wait(self) -> int:
-        return self._child.wait(60)
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         assert self._child.stdin is not None
         with suppress(BrokenPipeError):
             self._child.stdin.close()
         if os.environ.get("TRACKING_WAIT"):
-            self.wait()
+            self._child.wait(60)
 
 
 def main() -> None:
@@ -69,10 +55,10 @@ def main() -> None:
     mlflow.set_experiment(name)
     if message := sys.stdin.read():
         path, is_champion = json.loads(message)
-        write(mlflow, name, Path(path), is_champion)
+        write(mlflow, name, Path(path), is_champion=is_champion)
 
 
-def write(mlflow: Any, name: str, path: Path, is_champion: bool) -> None:
+def write(mlflow: Any, name: str, path: Path, *, is_champion: bool) -> None:
     """One run for the round: flat parameters, scores, verdict, and the champion's alias when it was promoted."""
     from ..settings import flatten
 
@@ -86,8 +72,7 @@ def write(mlflow: Any, name: str, path: Path, is_champion: bool) -> None:
         client = mlflow.MlflowClient()
         if not client.search_registered_models(f"name = '{name}'"):
             client.create_registered_model(name)
-        source = f"models/{record['id']}" if is_champion else None
-        if source:
+        if is_champion:
             uri = (path.parent / "model.skops").as_uri()
             version = client.create_model_version(name, uri, run_id=run.info.run_id)
             client.set_registered_model_alias(name, "champion", version.version)

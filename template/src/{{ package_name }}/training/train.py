@@ -1,9 +1,8 @@
 """Fits the model, and names it by what it was made from."""
 
-from __future__ import annotations
-
 import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,13 +11,15 @@ from threadpoolctl import threadpool_limits
 
 from ..data import contract as contracts
 from ..data.split import HOLDOUT, Split
-from ..errors import ProjectError
 from ..features import as_input
 from ..model import make_model
-from ..settings import Settings
+from ..settings import ProjectError, Settings
 
 # What a model is made by; a change in the report or in serving makes no other model.
-CODE = ("features.py", "model.py", "persistence.py", "settings.py", "data", "training/train.py")
+CODE = (
+    *("features.py", "model.py", "persistence.py", "settings.py", "training/train.py"),
+    *("data/contract.py", "data/sources.py", "data/split.py"),
+)
 
 
 @dataclass(frozen=True)
@@ -38,17 +39,13 @@ class Inputs:
 
 def inputs(settings: Settings) -> Inputs:
     """The digests of the project as it stands."""
-    package = Path(__file__).resolve().parent.parent
-    code = [
-        path for name in CODE for path in sorted([*(package / name).glob("*.py"), package / name])
-    ]
-    root = settings.root
+    package, root = Path(__file__).resolve().parent.parent, settings.root
     raw = sorted((root / "data/raw").glob("*.parquet"))
     return Inputs(
-        code=_digest(path for path in code if path.is_file()),
+        code=_digest(package / name for name in CODE),
         data=_digest([*raw, root / HOLDOUT, root / contracts.FILE]),
         lock=_digest([root / "uv.lock"]),
-        params=settings.params.dump(),
+        params=settings.params.model_dump(),
     )
 
 
@@ -63,9 +60,7 @@ def fit(split: Split, settings: Settings) -> Any:
         with threadpool_limits(1):
             return make_model(X, settings.params).fit(X, y)
     except (ValueError, TypeError) as error:
-        raise ProjectError(
-            f"The model does not fit: {' '.join(str(error).split())[:300]}"
-        ) from None
+        raise ProjectError(f"The model does not fit: {' '.join(str(error).split())[:300]}") from None
 
 
 def target_of(frame: Any, settings: Settings) -> Any:
@@ -76,7 +71,7 @@ def target_of(frame: Any, settings: Settings) -> Any:
     return values if values.dtype.kind == "f" else values.astype(object)
 
 
-def _digest(paths: Any) -> str:
+def _digest(paths: Iterable[Path]) -> str:
     digest = hashlib.sha256()
     for path in paths:
         digest.update(path.name.encode())

@@ -1,7 +1,5 @@
 """DVC and git, as far as the loop needs them: what is versioned, and which stages have changed."""
 
-from __future__ import annotations
-
 import logging
 import os
 import subprocess
@@ -10,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ..errors import ProjectError
+from ..settings import ProjectError
 
 
 @contextmanager
@@ -58,11 +56,6 @@ def commit_stages(root: Path) -> None:
 
 def commit(root: Path) -> str | None:
     """The git commit that the round ran on, None outside a repository."""
-    done = subprocess.run(
-        ["git", "rev-parse", "--verify", "--quiet", "HEAD"],
-        cwd=root,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    command = ["git", "rev-parse", "--verify", "--quiet", "HEAD"]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
     return done.stdout.strip() or None

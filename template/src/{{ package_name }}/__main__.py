@@ -1,5 +1,0 @@
-"""`python -m` starts the command line."""
-
-from .cli import main
-
-main()
