@@ -43,7 +43,7 @@ def data_infer() -> None:
     settings = project.load()
     contract, frame = infer.infer(settings)
     contracts.save(settings.root, contract)
-    bad = must_fail.write(settings, frame)
+    bad = must_fail.write(settings)
     click.echo(f"data/contract.yaml from {len(frame):,} rows; {len(bad)} bad batches")
     for name in contracts.columns(contract, "left out"):
         click.echo(f"  left out  {name} ({contract['columns'][name]['why']})")
@@ -63,7 +63,8 @@ def data_check(path: Path | None, must_fail: bool) -> None:
             raise project.ProjectError("The contract lets bad data through. " + "; ".join(wrong))
         click.echo("Every batch in data/must_fail is refused for its own reason, and the good one passes.")
     elif path:
-        contracts.check_file(settings, path)
+        if found := contracts.check_file(path, contracts.load(settings.root)):
+            raise project.ContractError("\n  ".join([f"contract ✗ {path}", *map(str, found)]))
         click.echo(f"{path} keeps the contract.")
     else:
         click.echo(f"{len(contracts.check_batches(settings)):,} rows keep the contract.")

@@ -1,18 +1,22 @@
-"""Bad batches, made from the project's own data: each must be refused for its own reason."""
+"""Batches made up from the contract alone: a good one, and bad ones that must be refused, each for its own reason."""
 
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
 import yaml
 
+from ..persistence import write as write_file
 from ..settings import ContractError, ProjectError, Settings
 from . import contract as contracts
-from . import sources
 
 FOLDER = Path("data/must_fail")
 ROWS = 25
+FIRST_DAY, HALF_A_YEAR = pd.Timestamp("2024-01-01"), 182 * 24 * 60  # minutes
+TEXTS = 40  # of a feature of free text; more would look like a key
 GOOD = "good.csv"
 HEADER = """\
 # Each batch beside this file breaks the contract; the refusal must name the column, with the words.
@@ -20,31 +24,55 @@ HEADER = """\
 """
 
 
-def write(settings: Settings, frame: pd.DataFrame) -> list[str]:
+def write(settings: Settings) -> list[str]:
     """Makes the bad batches anew, and good.csv which must pass; returns their names.
 
     A problem that this table cannot have (a new category without categories) gets no batch.
     """
-    folder = settings.root / FOLDER
+    folder, contract = settings.root / FOLDER, contracts.load(settings.root)
     shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    contract = contracts.load(settings.root)
-    good = frame.sample(min(ROWS, len(frame)), random_state=0).sort_index().reset_index(drop=True)
-    good.to_csv(folder / GOOD, index=False)
+    good = make_rows(contract, ROWS)
+    write_file(folder / GOOD, good.to_csv(index=False))
     reasons = {}
     for number, (name, column, words, content) in enumerate(_bad_batches(good, contract), start=1):
         file = f"{number:02}-{name}.csv"
-        (folder / file).write_bytes(content)
+        write_file(folder / file, content)
         reasons[file] = {"column": column, "words": words}
     text = yaml.safe_dump(reasons, sort_keys=False, allow_unicode=True)
-    (folder / "reasons.yaml").write_text(HEADER + text, encoding="utf-8")
+    write_file(folder / "reasons.yaml", HEADER + text)
     return list(reasons)
+
+
+def make_rows(contract: contracts.Contract, rows: int) -> pd.DataFrame:
+    """Rows that keep the contract, made up from it alone: no cell is anyone's. The same rows every time."""
+    chance = np.random.default_rng(0)
+    made = {name: _make_column(rules, rows, chance) for name, rules in contract["columns"].items()}
+    return pd.DataFrame(made)
+
+
+def _make_column(rules: contracts.Contract, rows: int, chance: np.random.Generator) -> pd.Series:
+    role, kind = rules["role"], rules["dtype"]
+    order = np.arange(rows) if role in {"key", "time"} else chance.permutation(rows)
+    if "isin" in rules:
+        values: Any = np.array(rules["isin"], dtype=object)[order % len(rules["isin"])]
+    elif kind == "float64":
+        limits = rules.get("typical") or [*rules.get("in_range", {}).values()] or [-0.5, rows - 0.5]
+        values = min(limits) + (max(limits) - min(limits)) * (order + 0.5) / rows
+    elif kind == "boolean":
+        values = order % 2 == 0
+    elif kind == "str":
+        values = [f"text {number % TEXTS if role == 'feature' else number}" for number in order]
+    else:
+        values = FIRST_DAY + pd.to_timedelta(order * HALF_A_YEAR // rows, "min")
+    column = pd.Series(values, dtype=object if "isin" in rules else None)
+    may_miss = rules["nullable"] and role in {"feature", "left out"}
+    return column.mask(chance.permutation(rows) % 10 == 0) if may_miss else column
 
 
 def refusal(path: Path, contract: contracts.Contract) -> str:
     """Why the contract refuses the batch, "" if it does not."""
     try:
-        return "; ".join(map(str, contracts.check(sources.read_batch(path), contract)[1]))
+        return "; ".join(map(str, contracts.check_file(path, contract)))
     except ContractError as error:
         return error.message
 
@@ -65,7 +93,7 @@ def survivors(settings: Settings) -> list[str]:
     return wrong
 
 
-Bad = tuple[str, str, str, bytes]
+Bad = tuple[str, str, str, str | bytes]
 
 
 def _bad_batches(good: pd.DataFrame, contract: contracts.Contract) -> Iterator[Bad]:
@@ -74,20 +102,17 @@ def _bad_batches(good: pd.DataFrame, contract: contracts.Contract) -> Iterator[B
     def change(name: str, column: str, words: str, value: Callable[[pd.Series], object]) -> Bad:
         bad = good.astype({column: object})
         bad[column] = value(good[column])
-        return name, column, words, bad.to_csv(index=False).encode()
+        return name, column, words, bad.to_csv(index=False)
 
-    rules, lines = contract["columns"], good.to_csv(index=False).splitlines(keepends=True)
-    used = contracts.columns(contract, "feature")
+    rules = contract["columns"]
+    used, first = contracts.columns(contract, "feature"), contracts.features(contract)[0]
     numbers = [name for name in used if "in_range" in rules[name]]
     categories = [name for name in used if "isin" in rules[name]]
     typed = [name for name in rules if rules[name]["dtype"] != "str"]
     [target] = contracts.columns(contract, "target")
-    first = used[0]
-    yield "missing-column", first, "missing", good.drop(columns=first).to_csv(index=False).encode()
-    extra = good.assign(surprise=1)
-    yield "extra-column", "surprise", "does not know", extra.to_csv(index=False).encode()
-    renamed = good.rename(columns={first: f"{first}_2"})
-    yield "renamed-column", first, "renamed", renamed.to_csv(index=False).encode()
+    yield "missing-column", first, "missing", good.drop(columns=first).to_csv(index=False)
+    yield "extra-column", "surprise", "does not know", good.assign(surprise=1).to_csv(index=False)
+    yield "renamed-column", first, "renamed", good.rename(columns={first: f"{first}_2"}).to_csv(index=False)
     if not rules[target]["nullable"]:
         yield change("missing-target", target, "missing", lambda c: c.where(c.index > 2))
     if typed:
@@ -100,21 +125,15 @@ def _bad_batches(good: pd.DataFrame, contract: contracts.Contract) -> Iterator[B
         yield change("infinite-value", column, "infinite", lambda c: _first_cell(c, "inf"))
         yield change("unit-change", column, "above", lambda c: c.abs() * 100 + top)
     if categories:
-        yield change("new-category", categories[0], "new value", _brand_new)
+        yield change("new-category", categories[0], "new value", lambda c: _first_cell(c, "brand-new"))
     for column in contracts.columns(contract, "time"):
         yield change("future-date", column, "in the future", lambda c: _first_cell(c, "2999-01-01"))
     if contract["unique"]:
-        twice = pd.concat([good, good.tail(1)])
-        key = ", ".join(contract["unique"])
-        yield "duplicate-key", key, "more than once", twice.to_csv(index=False).encode()
-    yield "header-only", "", "no row", lines[0].encode()
-    ragged = "," * len(good.columns) + "\n"
-    yield "ragged-row", "", "row 3", "".join([*lines[:3], ragged, *lines[3:]]).encode()
+        twice = pd.concat([good, good.tail(1)]).to_csv(index=False)
+        yield "duplicate-key", ", ".join(contract["unique"]), "more than once", twice
+    yield "header-only", "", "no row", good.head(0).to_csv(index=False)
+    yield "ragged-row", "", "row 3", good.head(2).to_csv(index=False) + "," * len(good.columns) + "\n"
     yield "pickle", "", "pickle", b"\x80\x04N."
-
-
-def _brand_new(column: pd.Series) -> pd.Series:
-    return _first_cell(column, "brand-new")
 
 
 def _first_cell(column: pd.Series, value: object) -> pd.Series:

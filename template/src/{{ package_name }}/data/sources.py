@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from json import dumps
 from pathlib import Path
 from typing import Any
@@ -30,10 +30,10 @@ def read(address: str, *, root: Path) -> pd.DataFrame:
     return pd.concat([frame for _, frame in _read_files(address, root)], ignore_index=True)
 
 
-def read_batch(path: Path) -> pd.DataFrame:
-    """One file as a table; ContractError when it is none, is ragged or holds no row."""
+def read_batch(path: Path, texts: Sequence[str] = ()) -> pd.DataFrame:
+    """One file as a table, some columns as text; ContractError when it is none, is ragged or holds no row."""
     with path.open("rb") as file:
-        return _parse(file, path.name)
+        return _parse(file, path.name, texts)
 
 
 def pull(settings: Settings) -> list[Path]:
@@ -152,7 +152,7 @@ def _named(paths: list[str]) -> dict[str, str]:
     return dict(sorted(names.items()))
 
 
-def _parse(file: Any, name: str) -> pd.DataFrame:
+def _parse(file: Any, name: str, texts: Sequence[str] = ()) -> pd.DataFrame:
     """A file as a frame: text stays text, nothing is executed, every row has all its cells."""
     start = file.read(2)
     file.seek(0)
@@ -164,7 +164,7 @@ def _parse(file: Any, name: str) -> pd.DataFrame:
         if name.endswith(".parquet"):
             table = parquet.read_table(pa.PythonFile(file))
         elif name.endswith(".csv"):
-            table = _parse_csv(file)
+            table = _parse_csv(file, texts)
         else:
             table = json.read_json(file, json.ReadOptions(use_threads=False, block_size=BLOCK))
     except (pa.ArrowInvalid, UnicodeDecodeError) as error:
@@ -199,9 +199,9 @@ def _as_frame(table: pa.Table) -> pd.DataFrame:
     return pa.table(columns).to_pandas(date_as_object=False)
 
 
-def _parse_csv(file: Any) -> pa.Table:
+def _parse_csv(file: Any, texts: Sequence[str]) -> pa.Table:
     """Types are found by column; where cells disagree all stay text, and the contract says which."""
-    options = csv.ConvertOptions(strings_can_be_null=True)
+    options = csv.ConvertOptions(column_types=dict.fromkeys(texts, pa.string()), strings_can_be_null=True)
     parsing = csv.ParseOptions(newlines_in_values=True)
     # One thread: with several, Arrow does not know the number of the row that is ragged.
     reading = csv.ReadOptions(use_threads=False, block_size=BLOCK)

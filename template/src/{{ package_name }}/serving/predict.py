@@ -72,7 +72,7 @@ def predict_file(settings: Settings, source: Path, destination: Path) -> int:
         raise ProjectError(f"{source} is not a file.")
     live = load(settings.root)
     try:
-        frame = sources.read_batch(source)
+        frame = sources.read_batch(source, contracts.texts(live.contract))
     except ContractError as error:
         raise ProjectError(error.message) from None
     predicted, scores = predict(live.estimator, to_features(frame, live.contract, source.name))
