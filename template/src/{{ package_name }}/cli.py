@@ -29,6 +29,14 @@ def pull() -> None:
     loop.pull(project.load(), click.echo)
 
 
+@main.command()
+def restore() -> None:
+    """Brings data and champion as this commit has them from DVC's remote."""
+    from .training import versions
+
+    click.echo(versions.restore(project.load().root))
+
+
 @main.group()
 def data() -> None:
     """The data contract: infer it, check against it."""
@@ -147,20 +155,19 @@ def reproduce(id_: str) -> None:
 @click.argument("id_", metavar="ID")
 def promote(id_: str) -> None:
     """Makes a round's model the champion, and its parameters those of params.yaml."""
-    from .training import champion, report
+    from .training import loop
 
-    settings = project.load()
-    report.write_card(settings, champion.promote(settings, id_))
+    loop.promote(project.load(), id_)
     click.echo(f"{id_} is the champion. Commit deployment/, docs/ and params.yaml to make it so for all.")
 
 
 @main.command()
 def rollback() -> None:
-    """Puts the champion before this one back."""
-    from .training import champion
+    """Puts the champion before this one back, and the parameters that it had."""
+    from .training import loop
 
-    pointer = champion.rollback(project.load())
-    click.echo(f"{pointer['id']} is the champion again. Commit deployment/ to make it so for all.")
+    id_ = loop.rollback(project.load())
+    click.echo(f"{id_} is the champion again. Commit deployment/, docs/ and params.yaml to make it so for all.")
 
 
 @main.command()

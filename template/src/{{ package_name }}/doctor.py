@@ -11,7 +11,7 @@ from .data import contract as contracts
 from .data import sources, split
 from .persistence import TRUSTED
 from .serving import predict
-from .settings import ProjectError, Settings
+from .settings import COMMAND, ProjectError, Settings
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Finding:
 
 def findings(settings: Settings) -> list[Finding]:
     """Everything that was looked at, the groundwork first."""
-    root, name, uri = settings.root, f"uv run {settings.package}", settings.params.data.uri
+    root, uri = settings.root, settings.params.data.uri
     frozen = (root / split.HOLDOUT).is_file()
     thaw = "restore" if (root / f"{split.HOLDOUT}.dvc").exists() else "retrain"
     synced = _runs(root, os.environ.get("UV", "uv"), "sync", "--check")
@@ -36,10 +36,10 @@ def findings(settings: Settings) -> list[Finding]:
         Finding(_runs(root, "git", "rev-parse", "--git-dir"), "a git repository", "git init"),
         Finding((root / ".dvc/config").is_file(), "DVC's settings are there", "uv run dvc init"),
         _holds("the data's address opens", "set data.uri in params.yaml", lambda: sources.read(uri, root=root)),
-        _holds("data/contract.yaml is there", f"{name} data infer", lambda: contracts.load(root)),
-        Finding(frozen, "the holdout is frozen", f"{name} {thaw}"),
+        _holds("data/contract.yaml is there", f"{COMMAND} data infer", lambda: contracts.load(root)),
+        Finding(frozen, "the holdout is frozen", f"{COMMAND} {thaw}"),
         Finding((root / TRUSTED).is_file(), f"{TRUSTED} is there", "git restore it"),
-        _holds("the champion loads", f"{name} retrain", lambda: predict.load(root)),
+        _holds("the champion loads", f"{COMMAND} retrain", lambda: predict.load(root)),
     ]
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from .settings import ProjectError
+from .settings import COMMAND, ProjectError
 
 TRUSTED = Path("deployment/trusted_types.yaml")
 EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -74,6 +74,6 @@ def load(path: Path, *, root: Path) -> Any:
             )
         return skops.io.loads(content, trusted=trusted)
     except FileNotFoundError as error:
-        raise ProjectError(f"{error.filename} is not there: type uv run {__package__} restore") from None
+        raise ProjectError(f"{error.filename} is not there: type {COMMAND} restore") from None
     except (zipfile.BadZipFile, KeyError, ValueError, yaml.YAMLError) as error:
         raise ProjectError(f"{path} is not a skops model: {error}") from None

@@ -10,6 +10,7 @@ import click
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+COMMAND = f"uv run {__package__}"  # what a person types
 M = TypeVar("M", bound=BaseModel)
 
 
@@ -138,13 +139,16 @@ def flatten(content: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def put(content: dict[str, Any], key: str, value: Any) -> None:
-    """Sets a dotted key: "model.max_depth" in {"model": {…}}."""
+    """Sets a dotted key, "model.max_depth" in {"model": {…}}, or takes it away when the value is `...`."""
     *sections, last = key.split(".")
     for name in sections:
         content = content.setdefault(name, {})
         if not isinstance(content, dict):
             raise ProjectError(f"params.yaml has no key {key!r}: {name} holds no keys.")
-    content[last] = value
+    if value is ...:
+        content.pop(last, None)
+    else:
+        content[last] = value
 
 
 def _keys(model: type[BaseModel], prefix: str = "") -> list[str]:

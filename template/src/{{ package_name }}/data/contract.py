@@ -17,7 +17,7 @@ import pandas as pd
 import yaml
 
 from ..persistence import write
-from ..settings import ContractError, ProjectError, Settings, read_yaml
+from ..settings import COMMAND, ContractError, ProjectError, Settings, read_yaml
 from . import sources
 
 FILE = Path("data/contract.yaml")
@@ -54,7 +54,7 @@ class Breach:
 
 def load(root: Path) -> Contract:
     if not (root / FILE).exists():
-        raise ProjectError(f"{FILE} is not there: type uv run {__package__.partition('.')[0]} data infer")
+        raise ProjectError(f"{FILE} is not there: type {COMMAND} data infer")
     return read_yaml(root / FILE)
 
 

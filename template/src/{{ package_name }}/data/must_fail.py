@@ -10,7 +10,7 @@ import pandas as pd
 import yaml
 
 from ..persistence import write as write_file
-from ..settings import ContractError, ProjectError, Settings
+from ..settings import COMMAND, ContractError, ProjectError, Settings
 from . import contract as contracts
 
 FOLDER = Path("data/must_fail")
@@ -81,7 +81,7 @@ def survivors(settings: Settings) -> list[str]:
     """Bad batches that pass, or fail for another reason, and a good one that fails."""
     folder, contract = settings.root / FOLDER, contracts.load(settings.root)
     if not (folder / "reasons.yaml").exists():
-        raise ProjectError(f"{FOLDER} is empty: type `data infer` after the project's command.")
+        raise ProjectError(f"{FOLDER} is empty: type {COMMAND} data infer")
     wrong = []
     for file, reason in yaml.safe_load((folder / "reasons.yaml").read_text("utf-8")).items():
         said = refusal(folder / file, contract)

@@ -13,7 +13,7 @@ import pyarrow as pa
 from pyarrow import csv, json, parquet
 
 from ..persistence import write
-from ..settings import ContractError, ProjectError, Settings, closest
+from ..settings import COMMAND, ContractError, ProjectError, Settings, closest
 
 ENDINGS = (".csv", ".parquet", ".jsonl", ".ndjson")
 BLOCK = 1 << 28  # bytes of a text file whose columns get their types together
@@ -63,7 +63,7 @@ def batch_paths(root: Path) -> list[Path]:
     """The batches in data/raw, oldest name first."""
     paths = sorted((root / "data" / "raw").glob("*.parquet"))
     if not paths:
-        raise ProjectError("data/raw holds no batch: type `pull` after the project's command.")
+        raise ProjectError(f"data/raw holds no batch: type {COMMAND} pull; or, in a clone, {COMMAND} restore")
     return paths
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from ..persistence import write
-from ..settings import ProjectError, Settings
+from ..settings import COMMAND, ProjectError, Settings
 from . import contract as contracts
 from . import sources
 
@@ -30,7 +30,7 @@ def freeze(frame: pd.DataFrame, settings: Settings) -> None:
     """
     path = settings.root / HOLDOUT
     if path.with_suffix(".parquet.dvc").exists() and not path.exists():
-        raise ProjectError(f"{HOLDOUT} is not here: type uv run {settings.package} restore")
+        raise ProjectError(f"{HOLDOUT} is not here: type {COMMAND} restore")
     if not path.exists():
         write(path, frame[_is_held(frame, settings)].reset_index(level=0).to_parquet(index=False))
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import persistence
-from ..settings import ProjectError, Settings, put
+from ..settings import COMMAND, ProjectError, Settings, flatten, put
 from . import rounds, versions
 
 POINTER = Path("deployment/champion.json")
@@ -29,8 +29,7 @@ def load_model(root: Path, pointer: Pointer) -> Any:
     """The champion's estimator; ProjectError when the file is not the one that was promoted."""
     path = root / MODEL
     if not path.is_file() or persistence.md5(path.read_bytes()) != pointer["model"]["md5"]:
-        command = f"uv run {__package__.partition('.')[0]} restore"
-        raise ProjectError(f"{MODEL} is not the file of champion {pointer['id']}: type {command}")
+        raise ProjectError(f"{MODEL} is not the file of champion {pointer['id']}: type {COMMAND} restore")
     return persistence.load(path, root=root)
 
 
@@ -52,12 +51,18 @@ def promote(settings: Settings, id_: str) -> rounds.Round:
 
 
 def rollback(settings: Settings) -> Pointer:
-    """Puts the champion before this one back, its bytes from DVC's cache; returns its pointer."""
+    """Puts the champion before this one back, its bytes from DVC's cache; returns its pointer.
+
+    The parameters that it had otherwise come back too, unless params.yaml has changed since.
+    """
     now = load(settings.root)
     before: Pointer | None = now and now["previous"]
-    if not before:
+    if not now or not before:
         raise ProjectError("There is no champion before this one: nothing was changed.")
     _point(settings.root, before, versions.cached(settings.root, before["model"]["md5"]))
+    old, new, here = (flatten(params) for params in (before["params"], now["params"], settings.params.model_dump()))
+    changed = [key for key in {**old, **new} if old.get(key, ...) != new.get(key, ...)]
+    _write_params(settings.root, {k: old.get(k, ...) for k in changed if here.get(k, ...) == new.get(k, ...)})
     return before
 
 
@@ -80,7 +85,7 @@ def _pointer(record: rounds.Round, root: Path, before: Pointer | None) -> Pointe
 
 
 def _write_params(root: Path, values: dict[str, Any]) -> None:
-    """The idea that won becomes the default; comments in params.yaml stay."""
+    """New values for keys of params.yaml; its comments stay."""
     if not values:
         return
     from io import BytesIO

@@ -54,8 +54,7 @@ def run(settings: Settings, say: Say, *, may_promote: bool = False) -> rounds.Ro
     with Tracker(settings.root, settings.package) as tracker:
         record = _run(settings, say, may_promote)
         if record:
-            path = rounds.folder(settings.root, record.id) / "round.json"
-            tracker.log(path, is_champion=may_promote and record.verdict == "promote")
+            tracker.log(rounds.path(settings.root, record.id), is_champion=may_promote and record.verdict == "promote")
     return record
 
 
@@ -99,6 +98,30 @@ def gate(settings: Settings, say: Say) -> rounds.Round:
     assert record is not None
     note(settings, record)
     return record
+
+
+def promote(settings: Settings, id_: str) -> rounds.Round:
+    """Makes a round's model the champion, in its card and in MLflow too."""
+    from . import report
+
+    with Tracker(settings.root, settings.package) as tracker:
+        record = champion.promote(settings, id_)
+        tracker.log(rounds.path(settings.root, id_), is_champion=True)
+    report.write_card(settings, record)
+    return record
+
+
+def rollback(settings: Settings) -> str:
+    """Puts the champion before this one back; its card and MLflow follow where its round is known."""
+    from . import report
+
+    id_ = str(champion.rollback(settings)["id"])
+    for record in rounds.all_rounds(settings):
+        if record.id == id_:
+            with Tracker(settings.root, settings.package) as tracker:
+                tracker.log(rounds.path(settings.root, id_), is_champion=True)
+            report.write_card(settings, record)
+    return id_
 
 
 def reproduce(settings: Settings, id_: str) -> int:

@@ -59,8 +59,12 @@ def folder(root: Path, id_: str) -> Path:
     return root / "reports" / id_
 
 
+def path(root: Path, id_: str) -> Path:
+    return folder(root, id_) / "round.json"
+
+
 def save(settings: Settings, record: Round) -> None:
-    write(folder(settings.root, record.id) / "round.json", json.dumps(asdict(record), indent=1) + "\n")
+    write(path(settings.root, record.id), json.dumps(asdict(record), indent=1) + "\n")
 
 
 def load(settings: Settings, id_: str) -> Round:
@@ -74,7 +78,7 @@ def load(settings: Settings, id_: str) -> Round:
 
 def all_rounds(settings: Settings) -> list[Round]:
     """Every round in reports/, the newest first."""
-    records = [_read(path) for path in (settings.root / "reports").glob("*/round.json")]
+    records = [_read(found) for found in (settings.root / "reports").glob("*/round.json")]
     return sorted(records, key=lambda record: record.when, reverse=True)
 
 

@@ -59,23 +59,30 @@ def main() -> None:
 
 
 def write(mlflow: Any, name: str, path: Path, *, is_champion: bool) -> None:
-    """One run for the round: flat parameters, scores, verdict, and the champion's alias when it was promoted."""
+    """One run for the round: flat parameters, scores, verdict; and the champion's alias when it was promoted."""
+    record, client = json.loads(path.read_text(encoding="utf-8")), mlflow.MlflowClient()
+    place = [client.get_experiment_by_name(name).experiment_id]
+    known = client.search_runs(place, f"tags.id = '{record['id']}'", max_results=1)
+    run = known[0] if is_champion and known else log_run(mlflow, record)
+    if not client.search_registered_models(f"name = '{name}'"):
+        client.create_registered_model(name)
+    if is_champion:
+        uri = (path.parent / "model.skops").as_uri()
+        version = client.create_model_version(name, uri, run_id=run.info.run_id)
+        client.set_registered_model_alias(name, "champion", version.version)
+
+
+def log_run(mlflow: Any, record: dict[str, Any]) -> Any:
+    """Flat parameters, scores, and what says where the model comes from."""
     from ..settings import flatten
 
-    record = json.loads(path.read_text(encoding="utf-8"))
     with mlflow.start_run(run_name=record["id"]) as run:
         mlflow.log_params(flatten(record["params"]))
         mlflow.log_metrics({metric: span["value"] for metric, span in record["scores"].items()})
         mlflow.log_metric("seconds", record["seconds"])
         kept = ("id", "verdict", "reason", "champion", "code", "lock")
         mlflow.set_tags({key: str(record[key]) for key in kept} | {"data": record["data"]["md5"]})
-        client = mlflow.MlflowClient()
-        if not client.search_registered_models(f"name = '{name}'"):
-            client.create_registered_model(name)
-        if is_champion:
-            uri = (path.parent / "model.skops").as_uri()
-            version = client.create_model_version(name, uri, run_id=run.info.run_id)
-            client.set_registered_model_alias(name, "champion", version.version)
+    return run
 
 
 if __name__ == "__main__":

@@ -10,6 +10,9 @@ from typing import Any
 
 from ..settings import ProjectError
 
+TRACKED = ("data/raw", "data/holdout.parquet", "deployment/model.skops")
+HOW = "Who has the files types: uv run dvc remote add -d team ADDRESS, then uv run dvc push, and commits .dvc/config"
+
 
 @contextmanager
 def repository(root: Path) -> Iterator[Any]:
@@ -18,7 +21,8 @@ def repository(root: Path) -> Iterator[Any]:
     from dvc.exceptions import DvcException
     from dvc.repo import Repo
 
-    logging.getLogger("dvc").setLevel(logging.CRITICAL)
+    for name in ("dvc", "dvc_data", "dvc_objects"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     try:
         with Repo(str(root)) as repo:
             yield repo
@@ -39,6 +43,29 @@ def cached(root: Path, md5: str) -> bytes:
     if not path.exists():
         raise ProjectError(f"DVC's cache has no file {md5}: type uv run dvc fetch --all-commits")
     return path.read_bytes()
+
+
+def restore(root: Path) -> str:
+    """Brings the files that this commit names from DVC's remote, or its cache; returns what is to be said of it."""
+    known = [name for name in TRACKED if (root / f"{name}.dvc").exists()]
+    if not known:
+        return "This commit has no data and no champion yet: retrain makes them."
+    with repository(root) as repo:
+        remote = repo.config["core"].get("remote")
+        for name in known:
+            targets, force = [str(root / name)], name != "data/raw"  # new batches may be there
+            if remote:
+                repo.pull(targets, force=force)
+            else:
+                repo.checkout(targets, force=force, allow_missing=True)
+    missing = [name for name in known if not _is_there(root / name)]
+    if missing:
+        return f"{', '.join(missing)} cannot be restored: no remote is named. {HOW}"
+    return f"{', '.join(known)}: as this commit has them."
+
+
+def _is_there(path: Path) -> bool:
+    return any(path.iterdir()) if path.is_dir() else path.exists()
 
 
 def changed_stages(root: Path) -> list[str]:
