@@ -134,6 +134,16 @@ BREAKS = [
         replaced('if record.verdict != "promote":', "if False:"),
     ),
     Break(
+        "the promoted bytes alone are loaded",
+        f"{PACKAGE}/training/champion.py",
+        replaced('!= pointer["model"]["md5"]:', "== 0:"),
+    ),
+    Break(
+        "the judged bytes alone are promoted",
+        f"{PACKAGE}/training/champion.py",
+        replaced('!= record.model["md5"]:', "== 0:"),
+    ),
+    Break(
         "trusted types",
         f"{PACKAGE}/persistence.py",
         replaced("        if unknown:", "        if False:"),

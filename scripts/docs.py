@@ -49,7 +49,10 @@ holdout can show.
 
 GATES = {
     "contract": ("Does every batch keep `data/contract.yaml`?", "30, nothing is trained"),
-    "leakage": ("Does no column, and no pair of columns, give the target away?", "block"),
+    "leakage": (
+        "Does no column or pair of columns give the target away, but for `accepted_leaks`?",
+        "block",
+    ),
     "floor": ("Does the metric on the frozen holdout reach `floor`?", "block"),
     "dummy": ("Is it better than a constant, beyond doubt?", "block"),
     "linear": ("Is it not clearly worse than a linear model?", "block"),

@@ -6,19 +6,23 @@ import csv
 import json
 import os
 import random
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from datetime import date, timedelta
 from math import sin
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 pytestmark = pytest.mark.slow
 
-UV = Path(sys.executable).with_name("uv")
+ROOT = Path(__file__).resolve().parents[2]
+UV = str(Path(sys.executable).with_name("uv"))
 # As it was at the start: the projects share the user's uv cache, but not this environment.
 ENVIRONMENT = {
     **{key: value for key, value in os.environ.items() if key != "VIRTUAL_ENV"},
@@ -27,9 +31,12 @@ ENVIRONMENT = {
         for who in ("AUTHOR", "COMMITTER")
         for what in ("NAME", "EMAIL")
     },
+    # The hooks look for uv.
+    "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]),
     "UV_PYTHON": sys.executable,
     "COLUMNS": "200",
 }
+SEARCHED = ("learning_rate", "max_iter", "max_depth", "min_samples_leaf")
 Render = Callable[[dict[str, Any]], Path]
 
 
@@ -88,37 +95,153 @@ def champion(project: Path) -> str:
     return str(pointer["id"])
 
 
-@pytest.mark.parametrize("name", ["classification", "regression", "awkward"])
-def test_project_goes_round_the_loop(name: str, render: Render, tmp_path: Path) -> None:
-    answers = {"task": name} if name != "awkward" else awkward_table(tmp_path / "Clients été.csv")
-    project = render({"project_name": "demo", **answers})
-    demo = (str(UV), "run", "--frozen", "demo")
+def insert_weather(database: Path, start: str, end: str) -> None:
+    """The sample's rows of some months, in a table of a database."""
+    lines = (ROOT / "template/data/sample/seattle-weather.csv").read_text(encoding="utf-8").splitlines()
+    rows = [row for row in csv.reader(lines[1:]) if start <= row[0] < end]
+    kinds = "date text, precipitation real, temp_max real, temp_min real, wind real, weather text"
+    with closing(sqlite3.connect(database)) as shop, shop:
+        shop.execute(f"create table if not exists weather ({kinds})")
+        shop.executemany("insert into weather values (?, ?, ?, ?, ?, ?)", rows)
 
+
+def start(project: Path) -> None:
+    """What `mlscaffold new` does after rendering: a first commit, the environment, the contract."""
     run(project, "git", "init", "--quiet", "--initial-branch", "main")
-    run(project, "git", "add", "--all")
-    run(project, "git", "commit", "--quiet", "--message", "Start")
-    run(project, str(UV), "sync", "--quiet")
+    commit(project, "Start")
+    run(project, UV, "sync", "--quiet")
+    demo(project, "data", "infer")
 
-    run(project, *demo, "data", "infer")
-    assert "PROMOTE" in run(project, *demo, "retrain")
-    first = champion(project)
+
+def commit(project: Path, message: str) -> None:
     run(project, "git", "add", "--all")
-    run(project, "git", "commit", "--quiet", "--message", "First round")
-    assert f"Nothing changed since {first}" in run(project, *demo, "retrain")
-    assert first in run(project, *demo, "reproduce", first)
-    run(project, *demo, "train", "--set", "model.learning_rate=0.05", expect=(0, 10, 20))
-    assert first in run(project, *demo, "leaderboard")
+    run(project, "git", "commit", "--quiet", "--message", message)
+
+
+def demo(project: Path, *command: str, expect: tuple[int, ...] = (0,)) -> str:
+    return run(project, UV, "run", "--frozen", "demo", *command, expect=expect)
+
+
+def record(project: Path, *command: str) -> dict[str, Any]:
+    """The record of the round that a command makes, whatever its verdict."""
+    said = demo(project, *command, "--format", "json", expect=(0, 10, 20))
+    [line] = [line for line in said.splitlines() if line.startswith("{")]
+    return dict(json.loads(line))
+
+
+def edit(path: Path, old: str, new: str) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new), encoding="utf-8")
+
+
+def alias(project: Path) -> str:
+    """The id of the round that MLflow calls champion."""
+    question = (
+        "import mlflow; mlflow.set_tracking_uri('sqlite:///mlflow.db'); client = mlflow.MlflowClient(); "
+        "version = client.get_model_version_by_alias('demo', 'champion'); "
+        "print(client.get_run(version.run_id).data.tags['id'])"
+    )
+    return run(project, UV, "run", "--frozen", "python", "-c", question).split()[-1]
+
+
+def ci(project: Path, clone: Path) -> str:
+    """Runs the steps of the project's workflow in a fresh clone, in their order."""
+    run(project, "git", "clone", "--quiet", str(project), str(clone))
+    workflow = yaml.safe_load((clone / ".github/workflows/ci.yml").read_text(encoding="utf-8"))
+    steps = [step["run"] for step in workflow["jobs"]["test"]["steps"] if "run" in step]
+    assert len(steps) >= 4
+    return "".join(run(clone, UV, *step.removeprefix("uv ").split()) for step in steps)
+
+
+def share(project: Path, remote: Path) -> None:
+    """Names a place for data and models, and brings them there."""
+    run(project, UV, "run", "--frozen", "dvc", "remote", "add", "-q", "-d", "team", str(remote))
+    run(project, UV, "run", "--frozen", "dvc", "push", "-q")
+    commit(project, "Share")
+
+
+def test_sample_goes_round_the_loop(render: Render, tmp_path: Path) -> None:
+    """The first project of whoever tries it: each command, DVC's own, and CI with a remote."""
+    project = render({"project_name": "demo", "task": "classification"})
+    start(project)
+    assert "PROMOTE" in demo(project, "retrain")
+    first = champion(project)
+    commit(project, "First round")
+    assert f"Nothing changed since {first}" in demo(project, "retrain")
+    assert "up to date" in run(project, UV, "run", "--frozen", "dvc", "repro")
+    assert first in demo(project, "reproduce", first)
+    demo(project, "train", "--set", "model.learning_rate=0.05", expect=(0, 10, 20))
+    assert first in demo(project, "leaderboard")
     assert champion(project) == first
 
-    run(project, *demo, "data", "check", "--must-fail")
-    run(project, *demo, "gate", "--self-test")
-    run(project, *demo, "doctor")
+    demo(project, "data", "check", "--must-fail")
+    demo(project, "gate", "--self-test")
+    demo(project, "doctor")
     batch = min((project / "data/raw").glob("*.parquet"))
-    run(project, *demo, "predict", str(batch), "predictions.csv")
+    demo(project, "predict", str(batch), "predictions.csv")
     assert (project / "predictions.csv").read_text(encoding="utf-8").count("\n") > 1
     (project / "predictions.csv").unlink()
 
-    run(project, str(UV), "run", "--frozen", "pytest", "-q")
-    run(project, "git", "add", "--all")
-    run(project, str(UV), "run", "--frozen", "pre-commit", "run", "--all-files")
-    assert not run(project, "git", "status", "--porcelain", "--untracked-files=no", "--", "src")
+    share(project, tmp_path / "remote")
+    said = ci(project, tmp_path / "clone")
+    assert "as this commit has them" in said
+    assert "SKIPPED" not in said
+
+    edit(project / "params.yaml", "learning_rate: 0.1", "learning_rate: 0.02")
+    said = run(project, UV, "run", "--frozen", "dvc", "repro")
+    assert "Running stage 'train'" in said
+    assert "Running stage 'judge'" in said
+    assert "up to date" in run(project, UV, "run", "--frozen", "dvc", "repro")
+
+
+def test_database_that_grows_goes_round_the_loop(render: Render, tmp_path: Path) -> None:
+    """Rows from SQL; those that come after the holdout was frozen make a newest window."""
+    database = tmp_path / "shop.db"
+    insert_weather(database, "2012", "2015-10")
+    answers = {"data_uri": f"sqlite:///{database}#weather", "target": "temp_max"}
+    answers |= {"task": "regression", "time_column": "date", "key_columns": ["date"]}
+    project = render({"project_name": "demo", **answers})
+    start(project)
+    assert record(project, "retrain")["verdict"] == "promote"
+    commit(project, "First round")
+    insert_weather(database, "2015-10", "2016")
+    second = record(project, "retrain")
+    assert second["rows"]["window"] >= 60
+    assert second["comparison"]["window"] is not None
+    report = project / "reports" / second["id"]
+    assert "newest" in (report / "report.html").read_text(encoding="utf-8")
+    assert ", window |" in (report / "report.md").read_text(encoding="utf-8")
+    assert "train --experiment best" in demo(project, "search")
+    best = record(project, "train", "--experiment", "best")
+    assert best["overrides"].keys() <= {f"model.{name}" for name in SEARCHED}
+    run(project, UV, "run", "--frozen", "pytest", "-q", "--ignore", "tests/e2e")
+
+
+def test_awkward_table_goes_round_the_loop(
+    render: Render, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Names and values as people have them; an idea that wins, and a rollback; CI without a remote."""
+    project = render({"project_name": "demo", **awkward_table(tmp_path / "Clients été.csv")})
+    monkeypatch.setitem(ENVIRONMENT, "TRACKING_WAIT", "1")
+    edit(project / "params.yaml", "min_samples_leaf: 20", "min_samples_leaf: 400")
+    start(project)
+    assert "PROMOTE" in demo(project, "retrain")
+    first = champion(project)
+    commit(project, "First round")
+
+    idea = record(project, "train", "--set", "model.min_samples_leaf=20")
+    assert idea["verdict"] == "promote"
+    assert alias(project) == first
+    demo(project, "promote", idea["id"])
+    assert champion(project) == alias(project) == idea["id"]
+    assert "min_samples_leaf: 20\n" in (project / "params.yaml").read_text(encoding="utf-8")
+    assert f"Nothing changed since {idea['id']}" in demo(project, "retrain")
+    demo(project, "rollback")
+    assert champion(project) == alias(project) == first
+    run(project, "git", "diff", "--exit-code", "--", "params.yaml")
+
+    commit(project, "Back")
+    said = ci(project, tmp_path / "clone")
+    assert "no remote is named" in said
+    assert "type uv run demo restore" in said

@@ -211,7 +211,7 @@ def test_the_project_can_be_read_in_twenty_minutes(demo: Path) -> None:
     code = [path for path in files(demo) if path.match("src/**/*.py") or path.match("src/*/*.py")]
     found = sum(lines_of_code(demo / path) for path in code if managed.match_file(path.as_posix()))
     assert len(files(demo)) <= 66
-    assert found <= 2200
+    assert found <= 2330
 
 
 def test_lines_of_code_are_neither_blank_nor_comment_nor_docstring(tmp_path: Path) -> None:
@@ -372,7 +372,16 @@ def test_every_question_is_used() -> None:
             assert re.search(rf"\b{name}\b", text), name
 
 
-# The workflow
+# The image and the workflow
+
+
+def test_dockerfile_is_linted(project: Path) -> None:
+    found = [path for path in files(project) if path.name == "Dockerfile"]
+    assert found
+    for path in found:
+        command = [BIN / "hadolint", "--no-color", project / path]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_workflow_is_valid(demo: Path) -> None:

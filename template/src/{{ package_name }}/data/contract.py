@@ -10,14 +10,15 @@ from copy import deepcopy
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 import yaml
+from pydantic import BaseModel
 
 from ..persistence import write
-from ..settings import COMMAND, ContractError, ProjectError, Settings, read_yaml
+from ..settings import COMMAND, ContractError, ProjectError, Settings, closest, read_yaml, validate
 from . import sources
 
 FILE = Path("data/contract.yaml")
@@ -37,6 +38,7 @@ ADVICE = (
 )
 KINDS = {"float64": "a number", "boolean": "true or false", "str": "text", "datetime64[us]": "a date"}
 BOOLEANS = {"true": True, "false": False, "1": True, "0": False, "1.0": True, "0.0": False}
+PANDERA_KEYS = {"checks", "coerce", "description", "dtype", "nullable", "regex", "required", "title", "unique"}
 Contract = dict[str, Any]
 
 
@@ -52,10 +54,32 @@ class Breach:
         return f"{self.column}: {self.problem}" + (f" (first in row {self.row})" if self.row else "")
 
 
+class Column(BaseModel):
+    """What every column says of itself; beside it stand pandera's own checks."""
+
+    role: Literal["feature", "target", "key", "time", "left out"]
+    dtype: Literal["float64", "boolean", "str", "datetime64[us]"]
+    nullable: bool
+    typical: tuple[float, float] | None = None
+
+
+class Table(BaseModel):
+    """data/contract.yaml as a whole."""
+
+    columns: dict[str, Column]
+    strict: bool
+    unique: list[str] | None
+
+
 def load(root: Path) -> Contract:
+    """The contract; ProjectError when it is not there, or is none."""
     if not (root / FILE).exists():
         raise ProjectError(f"{FILE} is not there: type {COMMAND} data infer")
-    return read_yaml(root / FILE)
+    contract = read_yaml(root / FILE)
+    validate(Table, contract, str(FILE))
+    if len(columns(contract, "target")) != 1 or not features(contract):
+        raise ProjectError(f"{FILE}: one column must be the target, and at least one a feature or the time.")
+    return contract
 
 
 def save(root: Path, contract: Contract) -> None:
@@ -100,7 +124,11 @@ def check(frame: pd.DataFrame, contract: Contract) -> tuple[pd.DataFrame, list[B
 
 def check_batches(settings: Settings) -> pd.DataFrame:
     """All batches as one typed frame, indexed by their names; ContractError if one is bad."""
-    contract = load(settings.root)
+    contract, data = load(settings.root), settings.params.data
+    if [data.target] != columns(contract, "target") or (data.time and data.time not in contract["columns"]):
+        raise ProjectError(
+            f"params.yaml: data.target or data.time is another than {FILE} has: type {COMMAND} data infer"
+        )
     typed, lines = {}, []
     for path in sources.batch_paths(settings.root):
         typed[path.stem], found = check(sources.read_batch(path), contract)
@@ -151,20 +179,34 @@ def _check_names(frame: pd.DataFrame, contract: Contract) -> Iterator[Breach]:
 def _check_values(frame: pd.DataFrame, contract: Contract) -> Iterator[Breach]:
     """What pandera says of the values, one breach for each column and rule."""
     import pandera.pandas as pa
-    from pandera.io.pandas_io import deserialize_schema
 
-    plain = deepcopy(contract)
-    for rules in plain["columns"].values():
-        for ours in ("role", "why", "typical"):
-            rules.pop(ours, None)
     try:
-        deserialize_schema(plain).validate(frame.reset_index(drop=True), lazy=True)
+        _schema(contract).validate(frame.reset_index(drop=True), lazy=True)
     except pa.errors.SchemaErrors as errors:
         cases = errors.failure_cases.groupby(["column", "check"], sort=False, dropna=False)
         for (column, rule), failed in cases:
             name = ", ".join(contract["unique"]) if rule == "multiple_fields_uniqueness" else str(column)
+            row = failed["index"].iloc[0]
             problem = _describe(frame, contract, name, str(rule), failed)
-            yield Breach(name, int(failed["index"].iloc[0]) + 1, problem)
+            yield Breach(name, None if pd.isna(row) else int(row) + 1, problem)
+
+
+def _schema(contract: Contract) -> Any:
+    """The contract without what is ours, as pandera reads it; what pandera would leave out is an error."""
+    import pandera.pandas as pa
+    from pandera.io.pandas_io import deserialize_schema
+
+    plain = deepcopy(contract)
+    for name, rules in plain["columns"].items():
+        for ours in ("role", "why", "typical"):
+            rules.pop(ours, None)
+        for key in rules.keys() - PANDERA_KEYS:
+            if not hasattr(pa.Check, key):
+                raise ProjectError(f"{FILE}: {name}: there is no check {closest(key, dir(pa.Check))}")
+    try:
+        return deserialize_schema(plain)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ProjectError(f"{FILE} has a check that pandera cannot read: {error}") from None
 
 
 def _describe(frame: pd.DataFrame, contract: Contract, name: str, rule: str, failed: pd.DataFrame) -> str:

@@ -20,8 +20,10 @@ def load(root: Path) -> Pointer | None:
     """The pointer, None before the first champion."""
     try:
         pointer: Pointer | None = json.loads((root / POINTER).read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError) as error:
-        raise ProjectError(f"{POINTER} cannot be read: {error}. Restore it with git.") from None
+        if pointer is not None:
+            _ = pointer["id"], pointer["model"]["md5"], pointer["previous"]
+    except (FileNotFoundError, ValueError, TypeError, KeyError) as error:
+        raise ProjectError(f"{POINTER} cannot be read: {error!r}. Restore it with git.") from None
     return pointer
 
 
@@ -29,7 +31,9 @@ def load_model(root: Path, pointer: Pointer) -> Any:
     """The champion's estimator; ProjectError when the file is not the one that was promoted."""
     path = root / MODEL
     if not path.is_file() or persistence.md5(path.read_bytes()) != pointer["model"]["md5"]:
-        raise ProjectError(f"{MODEL} is not the file of champion {pointer['id']}: type {COMMAND} restore")
+        raise ProjectError(
+            f"{MODEL} is not the file of champion {pointer['id']}: type {COMMAND} restore; was a promotion cut short, git restore deployment first"
+        )
     return persistence.load(path, root=root)
 
 

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..features import as_input
 from ..metrics import METRICS, Metric
 
 RESAMPLES = 1000
@@ -55,6 +54,10 @@ class Judge:
             return np.asarray(model.predict(X), dtype=float)
         chances = pd.DataFrame(model.predict_proba(X), columns=model.classes_)
         return chances.reindex(columns=self.classes, fill_value=0.0).to_numpy(float)
+
+    def __call__(self, model: Any, X: pd.DataFrame, y: pd.Series) -> float:
+        """What scikit-learn calls a scorer."""
+        return self.point(self.truth(y), self.predict(model, X))
 
 
 def bootstrap(
@@ -120,21 +123,16 @@ def calibration_error(judge: Judge, y: np.ndarray, bins: list[dict[str, float]])
     return float(error / (y.std() or 1.0)) if judge.task == "regression" else float(error)
 
 
-def importance(
-    judge: Judge, model: Any, frame: pd.DataFrame, y: np.ndarray, columns: list[str]
-) -> list[dict[str, Any]]:
+def importance(judge: Judge, model: Any, X: pd.DataFrame, y: pd.Series) -> list[dict[str, Any]]:
     """What the score loses when a column is shuffled (permutation importance, Breiman 2001), largest first."""
-    generator = np.random.default_rng(judge.random_state)
-    rows = generator.permutation(len(frame))[:1000]
-    X, y = as_input(frame.iloc[rows], columns), y[rows]
-    whole, found = judge.point(y, judge.predict(model, X)), []
-    for name in columns:
-        losses = []
-        for _ in range(3):
-            shuffled = X.assign(**{name: X[name].to_numpy()[generator.permutation(len(X))]})
-            losses.append(whole - judge.point(y, judge.predict(model, shuffled)))
-        found.append({"feature": name, "mean": float(np.mean(losses)), "std": float(np.std(losses))})
-    return sorted(found, key=lambda item: -item["mean"])
+    from sklearn.inspection import permutation_importance
+
+    rows = np.random.default_rng(judge.random_state).permutation(len(X))[:1000]
+    X, y = X.iloc[rows], y.iloc[rows]
+    found = permutation_importance(model, X, y, scoring=judge, n_repeats=3, random_state=judge.random_state)
+    losses = zip(X.columns, found.importances_mean, found.importances_std, strict=True)
+    named = [{"feature": name, "mean": float(mean), "std": float(std)} for name, mean, std in losses]
+    return sorted(named, key=lambda item: -item["mean"])
 
 
 def confusion(judge: Judge, y: np.ndarray, prediction: np.ndarray) -> dict[str, Any]:

@@ -67,7 +67,7 @@ def judge(settings: Settings, split: Split, fitted: Fitted, batches: list[str], 
     verdict, reason = gates.verdict(answers)
     now, inputs, training = champion.load(settings.root), fitted.inputs, settings.params.training
     judge_, y, prediction = evidence.judge, evidence.holdout.y, evidence.holdout.candidate
-    columns = contracts.features(contracts.load(settings.root))
+    held = as_input(split.holdout, contracts.features(contracts.load(settings.root)))
     rows = {"train": len(split.train), "holdout": len(split.holdout), "window": len(split.window)}
     is_regression = training.task == "regression"
     record = rounds.Round(
@@ -94,7 +94,7 @@ def judge(settings: Settings, split: Split, fitted: Fitted, batches: list[str], 
         calibration=evidence.calibration,
         confusion=None if is_regression else evaluate.confusion(judge_, y, prediction),
         residuals=_residuals(y, prediction) if is_regression else None,
-        importance=evaluate.importance(judge_, fitted.model, split.holdout, y, columns),
+        importance=evaluate.importance(judge_, fitted.model, held, split.holdout[settings.params.data.target]),
         data={"md5": inputs.data, "rows": sum(rows.values()), "batches": len(batches)},
         code=inputs.code,
         lock=inputs.lock,

@@ -13,7 +13,7 @@ from pydantic import Field
 from ..persistence import write
 from ..settings import Params, ProjectError, Section, Settings, read_yaml, validate
 from . import champion, rounds, versions
-from .tracking import Tracker
+from .tracking import tracker
 
 MODEL = Path("training/model.json")
 METRICS = Path("training/metrics.json")
@@ -51,10 +51,10 @@ def pull(settings: Settings, say: Say) -> None:
 
 def run(settings: Settings, say: Say, *, may_promote: bool = False) -> rounds.Round | None:
     """One round on the data at hand; None when it would make the champion again."""
-    with Tracker(settings.root, settings.package) as tracker:
+    with tracker(settings.root, settings.package) as tell:
         record = _run(settings, say, may_promote)
         if record:
-            tracker.log(rounds.path(settings.root, record.id), is_champion=may_promote and record.verdict == "promote")
+            tell(rounds.path(settings.root, record.id), may_promote and record.verdict == "promote")
     return record
 
 
@@ -104,9 +104,10 @@ def promote(settings: Settings, id_: str) -> rounds.Round:
     """Makes a round's model the champion, in its card and in MLflow too."""
     from . import report
 
-    with Tracker(settings.root, settings.package) as tracker:
+    with tracker(settings.root, settings.package) as tell:
         record = champion.promote(settings, id_)
-        tracker.log(rounds.path(settings.root, id_), is_champion=True)
+        tell(rounds.path(settings.root, id_), True)
+    note(settings, record)
     report.write_card(settings, record)
     return record
 
@@ -118,8 +119,9 @@ def rollback(settings: Settings) -> str:
     id_ = str(champion.rollback(settings)["id"])
     for record in rounds.all_rounds(settings):
         if record.id == id_:
-            with Tracker(settings.root, settings.package) as tracker:
-                tracker.log(rounds.path(settings.root, id_), is_champion=True)
+            with tracker(settings.root, settings.package) as tell:
+                tell(rounds.path(settings.root, id_), True)
+            note(settings, record)
             report.write_card(settings, record)
     return id_
 
@@ -165,11 +167,15 @@ def search(settings: Settings) -> dict[str, Any]:
         {f"estimator__{name}": values for name, values in space.model.items()},
         n_candidates=space.candidates,
         cv=space.folds,
-        scoring=lambda estimator, X, y: judge.point(judge.truth(y), judge.predict(estimator, X)),
+        scoring=judge,
         min_resources="exhaust",
         random_state=settings.params.training.random_state,
         n_jobs=1,  # gradient boosting takes all cores by itself
-    ).fit(X, judging.train.target_of(train, settings))
+    )
+    try:
+        finder.fit(X, judging.train.target_of(train, settings))
+    except ValueError as error:
+        raise ProjectError(f"{SEARCH}: {' '.join(str(error).split())[:300]}") from None
     found = {name.removeprefix("estimator__"): value for name, value in finder.best_params_.items()}
     best = {name: value.item() if hasattr(value, "item") else value for name, value in found.items()}
     write(settings.root / "training" / "experiments" / f"{BEST}.yaml", yaml.safe_dump({"model": best}))

@@ -7,42 +7,41 @@ import json
 import os
 import subprocess
 import sys
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 
-class Tracker:
-    """The child process, for as long as a round lasts; closed without a record it logs nothing."""
+@contextmanager
+def tracker(root: Path, name: str) -> Iterator[Callable[[Path, bool], None]]:
+    """Starts the child; gives what hands it a record, and says whether it is the champion's.
 
-    def __init__(self, root: Path, name: str) -> None:
-        self.root, self.name = root, name
+    The child finishes on its own, at most seconds after the round. Without a record it logs nothing.
+    """
+    log = root / "reports" / "tracking.log"
+    log.parent.mkdir(exist_ok=True)
+    command = [sys.executable, "-m", __name__, str(root), name]
+    with log.open("ab") as file:
+        child = subprocess.Popen(
+            command, cwd=root, stdin=subprocess.PIPE, stdout=file, stderr=file, start_new_session=True, text=True
+        )
+    assert child.stdin is not None
+    pipe = child.stdin
 
-    def __enter__(self) -> Self:
-        log = self.root / "reports" / "tracking.log"
-        log.parent.mkdir(exist_ok=True)
-        command = [sys.executable, "-m", __name__, str(self.root), self.name]
-        with log.open("ab") as file:
-            self._child = subprocess.Popen(
-                command, cwd=self.root, stdin=subprocess.PIPE, stdout=file, stderr=file, start_new_session=True
-            )
-        return self
-
-    def log(self, record: Path, *, is_champion: bool) -> None:
-        """Hands the round over; the child finishes on its own, at most seconds later."""
-        assert self._child.stdin is not None
+    def tell(record: Path, is_champion: bool) -> None:
         try:
-            self._child.stdin.write(json.dumps([str(record), is_champion]).encode())
-            self._child.stdin.flush()
+            print(json.dumps([str(record), is_champion]), file=pipe, flush=True)
         except BrokenPipeError:
             print("MLflow was not told of this round: see reports/tracking.log", file=sys.stderr)
 
-    def __exit__(self, *_: object) -> None:
-        assert self._child.stdin is not None
+    try:
+        yield tell
+    finally:
         with suppress(BrokenPipeError):
-            self._child.stdin.close()
+            pipe.close()
         if os.environ.get("TRACKING_WAIT"):
-            self._child.wait(60)
+            child.wait(60)
 
 
 def main() -> None:

@@ -54,11 +54,10 @@ def fit(split: Split, settings: Settings) -> Any:
 
     One thread: several add up floats in an order that depends on the machine, and on few rows they only wait.
     """
-    columns = contracts.features(contracts.load(settings.root))
-    X, y = as_input(split.train, columns), target_of(split.train, settings)
+    X = as_input(split.train, contracts.features(contracts.load(settings.root)))
     try:
         with threadpool_limits(1):
-            return make_model(X, settings.params).fit(X, y)
+            return make_model(X, settings.params).fit(X, target_of(split.train, settings))
     except (ValueError, TypeError) as error:
         raise ProjectError(f"The model does not fit: {' '.join(str(error).split())[:300]}") from None
 
