@@ -1,12 +1,16 @@
 """All that has to pass before a change lands: makes its environment, then runs every suite.
 
 Needs Python 3.11+ and git, nothing else:  python3 scripts/test.py [--fast]
+
+On a CI machine that is Debian's or Ubuntu's it also installs what building an image takes;
+elsewhere the test of the image is skipped, and says so, if that is missing.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -21,6 +25,11 @@ SETUP = [
     [sys.executable, "-m", "venv", str(ENVIRONMENT)],
     [PYTHON, "-m", "pip", "install", "-qq", "--require-hashes", "-r", "requirements-dev.txt"],
     [PYTHON, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "-e", "."],
+]
+IMAGE_TOOLS = ["buildah", "debootstrap"]
+SYSTEM = [
+    ["apt-get", "update", "-qq"],
+    ["apt-get", "install", "-qq", "--yes", "--no-install-recommends", *IMAGE_TOOLS],
 ]
 FAST = [
     ["ruff", "check"],
@@ -47,10 +56,18 @@ def run(command: list[str]) -> None:
         sys.exit(outcome.returncode)
 
 
+def may_install() -> bool:
+    """Whether tools for the image are missing on a machine that is CI's to change."""
+    is_root = os.name == "posix" and os.geteuid() == 0
+    is_ours = bool(os.environ.get("CI")) and is_root and shutil.which("apt-get") is not None
+    return is_ours and not all(map(shutil.which, IMAGE_TOOLS))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--fast", action="store_true", help="leave out the slow suites")
-    for command in [*SETUP, *FAST, *([] if parser.parse_args().fast else SLOW)]:
+    slow = [] if parser.parse_args().fast else [*(SYSTEM if may_install() else []), *SLOW]
+    for command in [*SETUP, *FAST, *slow]:
         executable = BIN / command[0]
         run([str(executable) if executable.exists() else command[0], *command[1:]])
 

@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 import csv
-import json
-import os
 import random
 import sqlite3
-import subprocess
-import sys
-from collections.abc import Callable
 from contextlib import closing
 from datetime import date, timedelta
 from math import sin
@@ -18,26 +13,24 @@ from typing import Any
 
 import pytest
 import yaml
+from generated import (
+    ENVIRONMENT,
+    UV,
+    Render,
+    champion,
+    commit,
+    demo,
+    edit,
+    params,
+    record,
+    run,
+    start,
+)
 
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).resolve().parents[2]
-UV = str(Path(sys.executable).with_name("uv"))
-# As it was at the start: the projects share the user's uv cache, but not this environment.
-ENVIRONMENT = {
-    **{key: value for key, value in os.environ.items() if key != "VIRTUAL_ENV"},
-    **{
-        f"GIT_{who}_{what}": "test@example.org"
-        for who in ("AUTHOR", "COMMITTER")
-        for what in ("NAME", "EMAIL")
-    },
-    # The hooks look for uv.
-    "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]),
-    "UV_PYTHON": sys.executable,
-    "COLUMNS": "200",
-}
 SEARCHED = ("learning_rate", "max_iter", "max_depth", "min_samples_leaf")
-Render = Callable[[dict[str, Any]], Path]
 
 
 def awkward_table(path: Path) -> dict[str, Any]:
@@ -79,22 +72,6 @@ def awkward_table(path: Path) -> dict[str, Any]:
     }
 
 
-def run(project: Path, *command: str, expect: tuple[int, ...] = (0,)) -> str:
-    """Runs a command in the project; another exit code than expected fails with all it printed."""
-    done = subprocess.run(
-        command, cwd=project, env=ENVIRONMENT, capture_output=True, text=True, check=False
-    )
-    said = f"{' '.join(command)}: exit {done.returncode}\n{done.stdout}\n{done.stderr}"
-    assert done.returncode in expect, said
-    assert "Traceback" not in said, said
-    return done.stdout + done.stderr
-
-
-def champion(project: Path) -> str:
-    pointer = json.loads((project / "deployment/champion.json").read_text(encoding="utf-8"))
-    return str(pointer["id"])
-
-
 def insert_weather(database: Path, start: str, end: str) -> None:
     """The sample's rows of some months, in a table of a database."""
     lines = (ROOT / "template/data/sample/seattle-weather.csv").read_text(encoding="utf-8").splitlines()
@@ -103,40 +80,6 @@ def insert_weather(database: Path, start: str, end: str) -> None:
     with closing(sqlite3.connect(database)) as shop, shop:
         shop.execute(f"create table if not exists weather ({kinds})")
         shop.executemany("insert into weather values (?, ?, ?, ?, ?, ?)", rows)
-
-
-def params(project: Path) -> dict[str, Any]:
-    return dict(yaml.safe_load((project / "params.yaml").read_text(encoding="utf-8")))
-
-
-def start(project: Path) -> None:
-    """What `mlscaffold new` does after rendering: a first commit, the environment, the contract."""
-    run(project, "git", "init", "--quiet", "--initial-branch", "main")
-    commit(project, "Start")
-    run(project, UV, "sync", "--quiet")
-    demo(project, "data", "infer")
-
-
-def commit(project: Path, message: str) -> None:
-    run(project, "git", "add", "--all")
-    run(project, "git", "commit", "--quiet", "--message", message)
-
-
-def demo(project: Path, *command: str, expect: tuple[int, ...] = (0,)) -> str:
-    return run(project, UV, "run", "--frozen", "demo", *command, expect=expect)
-
-
-def record(project: Path, *command: str) -> dict[str, Any]:
-    """The record of the round that a command makes, whatever its verdict."""
-    said = demo(project, *command, "--format", "json", expect=(0, 10, 20))
-    [line] = [line for line in said.splitlines() if line.startswith("{")]
-    return dict(json.loads(line))
-
-
-def edit(path: Path, old: str, new: str) -> None:
-    text = path.read_text(encoding="utf-8")
-    assert old in text
-    path.write_text(text.replace(old, new), encoding="utf-8")
 
 
 def alias(project: Path) -> str:
@@ -219,7 +162,9 @@ def test_database_that_grows_goes_round_the_loop(render: Render, tmp_path: Path)
     assert "train --experiment best" in demo(project, "search")
     best = record(project, "train", "--experiment", "best")
     assert best["overrides"].keys() <= {f"model.{name}" for name in SEARCHED}
-    run(project, UV, "run", "--frozen", "pytest", "-q", "--ignore", "tests/e2e")
+    run(project, UV, "run", "--frozen", "pytest", "-q")
+    run(project, "git", "add", "--all")
+    run(project, UV, "run", "--frozen", "pre-commit", "run", "--all-files")
 
 
 def test_awkward_table_goes_round_the_loop(

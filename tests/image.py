@@ -1,0 +1,121 @@
+"""A project's image, built and run without a daemon: buildah, on a base made by debootstrap.
+
+Needs root and Debian's buildah and debootstrap. The base takes the place of the public images that
+the Dockerfile names, so that nothing is fetched from a registry of images.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+UV = Path(sys.executable).with_name("uv")
+CERTIFICATES = Path("etc/ssl/certs/ca-certificates.crt")
+ENVIRONMENT = {**os.environ, "STORAGE_DRIVER": "vfs", "BUILDAH_ISOLATION": "chroot"}
+# The image's root as a read-only mount, then its own user, variables, folder and command.
+RUN = """
+mount --bind "$1" "$1" && mount -o remount,ro,bind "$1" && mount -t proc proc "$1/proc" || exit 1
+root=$1 user=$2; shift 2
+exec chroot --userspec="$user:$user" "$root" /usr/bin/env -i "$@"
+"""
+
+
+def missing() -> str:
+    """What this machine lacks to build an image, "" if nothing."""
+    if platform.system() != "Linux" or os.geteuid() != 0:
+        return "root on Linux"
+    tools = ("buildah", "debootstrap", "unshare", "chroot")
+    return ", ".join(tool for tool in tools if not shutil.which(tool))
+
+
+def build(project: Path, name: str) -> dict[str, Any]:
+    """Builds the project's image and returns its configuration."""
+    dockerfile = project / "deployment/Dockerfile"
+    named = dict(re.findall(r"^ARG (\w+)=(\S+)", dockerfile.read_text("utf-8"), re.MULTILINE))
+    if not _exists(named["BASE"]):
+        _make_base(named["BASE"])
+    if not _exists(named["UV"]):
+        _commit(named["UV"], [UV, "/uv"])
+    _buildah("bud", "--pull-never", "--format", "docker", "-f", dockerfile, "-t", name, project)
+    config: dict[str, Any] = json.loads(_buildah("inspect", "--type", "image", name))
+    return dict(config["Docker"]["config"])
+
+
+@contextmanager
+def served(name: str, config: dict[str, Any]) -> Iterator[str]:
+    """Runs the image, as its own user on a read-only root; the address that it answers on."""
+    container = _buildah("from", "--pull-never", name).strip()
+    try:
+        root = _buildah("mount", container).strip()
+        command = ["unshare", "--mount", "sh", "-c", RUN, "sh", root, config["User"]]
+        command += [f"--chdir={config['WorkingDir']}", *config["Env"], *config["Cmd"]]
+        with tempfile.TemporaryFile("w+") as log:
+            process = subprocess.Popen(command, stdout=log, stderr=log, cwd="/")
+            try:
+                yield _when_ready("http://127.0.0.1:8000", process, log)
+            finally:
+                process.terminate()
+                process.wait(20)
+    finally:
+        _buildah("rm", container)
+
+
+def _when_ready(address: str, process: subprocess.Popen[bytes], log: Any) -> str:
+    for _ in range(120):
+        try:
+            with urllib.request.urlopen(f"{address}/health", timeout=2):
+                return address
+        except OSError:
+            if process.poll() is not None:
+                break
+            time.sleep(0.5)
+    log.seek(0)
+    raise AssertionError(f"The image does not answer:\n{log.read()}")
+
+
+def _make_base(name: str) -> None:
+    """Debian with its Python, under the name of the public image."""
+    release = platform.freedesktop_os_release()["VERSION_CODENAME"]
+    with tempfile.TemporaryDirectory() as folder:
+        packages = "--include=python3,python3-venv,ca-certificates"
+        _run("debootstrap", "--variant=minbase", packages, release, folder)
+        Path(folder, "usr/bin/python").symlink_to("python3")
+        # What this machine trusts, the image has to trust too: there may be a proxy between.
+        shutil.copyfile("/" / CERTIFICATES, folder / CERTIFICATES)
+        _commit(name, [folder, "/"], "--env", f"SSL_CERT_FILE=/{CERTIFICATES}")
+
+
+def _commit(name: str, copied: list[Path | str], *config: str) -> None:
+    container = _buildah("from", "scratch").strip()
+    _buildah("copy", "--quiet", container, *copied)
+    if config:
+        _buildah("config", *config, container)
+    _buildah("commit", "--quiet", "--rm", container, name)
+
+
+def _exists(name: str) -> bool:
+    return bool(_buildah("images", "--quiet", "--filter", f"reference={name}").strip())
+
+
+def _buildah(*arguments: Path | str) -> str:
+    return _run("buildah", *arguments)
+
+
+def _run(*command: Path | str) -> str:
+    done = subprocess.run(
+        [str(part) for part in command], env=ENVIRONMENT, capture_output=True, text=True
+    )
+    assert done.returncode == 0, f"{' '.join(map(str, command))}\n{done.stdout}{done.stderr}"
+    return done.stdout
