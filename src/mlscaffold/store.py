@@ -27,6 +27,10 @@ _BUNDLE = _PACKAGE / "template.bundle"
 _SHALLOW = _PACKAGE / "template.shallow"
 
 
+class RefError(MlscaffoldError):
+    """The template has no such tag, branch or commit."""
+
+
 @dataclass(frozen=True)
 class Checkout:
     """One version of a template, as files.
@@ -86,11 +90,12 @@ def has_credential(address: str) -> bool:
         return False
 
 
-def check_out(address: str | None, ref: str | None) -> Checkout:
+def check_out(address: str | None, ref: str | None, *, fetch: bool = True) -> Checkout:
     """The template at address (None: the built-in one) and ref, fetched and as files.
 
     Without a ref: the built-in template as it was built in; of others the newest release, or HEAD
     where there is none. Raises MlscaffoldError when there is no such address or ref.
+    With fetch=False the mirror answers as the last fetch left it.
     """
     address = address or builtin_address()
     source = _source(address)
@@ -99,7 +104,7 @@ def check_out(address: str | None, ref: str | None) -> Checkout:
             raise MlscaffoldError(f"{address} is a folder without git and has no ref {ref!r}.")
         return Checkout(address, Path(source))
     with files.locked(home() / "lock"):
-        mirror = _mirror(address, source)
+        mirror = _mirror(address, source, fetch=fetch)
         commit = _commit(mirror, ref, is_builtin=address == builtin_address())
         folder = _folder(mirror.path, commit)
     at_head = commit == mirror.head
@@ -157,15 +162,15 @@ def _is_git(source: str) -> bool:
     return not path.is_dir() or git.is_root(path)
 
 
-def _mirror(address: str, source: str) -> _Mirror:
-    """The mirror of source, brought up to date."""
+def _mirror(address: str, source: str, *, fetch: bool) -> _Mirror:
+    """The mirror of source, brought up to date unless fetch is False."""
     name = re.sub(r"[^A-Za-z0-9.]+", "-", address.rpartition(":")[2])[-40:].strip("-.")
     path = home() / "mirrors" / f"{name}-{sha256(address.encode()).hexdigest()[:12]}.git"
     state = path / "mlscaffold.json"
-    stamp = _stamp(Path(source))
+    stamp = _stamp(Path(source)) if fetch else ""
     try:
         known = json.loads(state.read_text(encoding="utf-8"))
-        if stamp and known["stamp"] == stamp:
+        if not fetch or (stamp and known["stamp"] == stamp):
             return _Mirror(path, known["head"], known["version"])
     except (OSError, ValueError, KeyError):
         files.make_whole(path, lambda folder: git.run("init", "--bare", "-q", ".", cwd=folder))
@@ -236,7 +241,7 @@ def _commit(mirror: _Mirror, ref: str | None, *, is_builtin: bool) -> str:
             continue
     names = git.run("for-each-ref", "--format=%(refname:lstrip=2)", "refs/tags", "refs/heads",
                     cwd=mirror.path)  # fmt: skip
-    raise unknown("ref", ref, names.split())
+    raise RefError(unknown("ref", ref, names.split()).message)
 
 
 def _newest_release(mirror: Path) -> str | None:

@@ -1,0 +1,162 @@
+"""A project's answers files: found, read strictly, and never trusted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mlscaffold import store
+from mlscaffold.errors import MlscaffoldError, mask
+
+if TYPE_CHECKING:
+    import yaml
+
+NAMES = (".copier-answers*.yml", ".copier-answers*.yaml")
+_LARGEST_FILE = 2**20
+_LARGEST_VALUE = 100_000
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What one answers file records.
+
+    root, file: the project's folder, and the answers file below it (with "/")
+    address, commit: where the template comes from, and its version as `git describe` names it
+    values: the answers by question
+    """
+
+    root: Path
+    file: str
+    address: str
+    commit: str
+    values: Mapping[str, Any]
+
+
+def find(place: Path, file: str | None = None) -> tuple[Answers, ...]:
+    """The answers of the project that place is in, or those of one file in place.
+
+    Raises MlscaffoldError naming the file that is missing or malformed.
+    """
+    place = place.resolve()
+    if not place.is_dir():
+        raise MlscaffoldError(f"{place} is not a folder.")
+    if file is not None:
+        return (read(place, file),)
+    for folder in (place, *place.parents):
+        if found := _in(folder):
+            return tuple(read(folder, name) for name in found)
+        if (folder / ".git").exists():
+            break
+    raise MlscaffoldError(_nothing_in(place))
+
+
+def read(root: Path, file: str) -> Answers:
+    """One answers file. Raises MlscaffoldError with one line for whatever is wrong with it."""
+    path = Path(file)
+    if path.is_absolute() or ".." in path.parts or not path.parts:
+        raise MlscaffoldError(f"--answers-file {file}: name a file below {root}.")
+    try:
+        found = _parse(_text(root / path))
+        values = {key: value for key, value in found.items() if not key.startswith("_")}
+        address, commit = _line(found, "_src_path"), _line(found, "_commit")
+        return Answers(root, path.as_posix(), _checked_address(address), commit, values)
+    except MlscaffoldError as error:
+        raise MlscaffoldError(f"{root / path}: {error.message}") from None
+
+
+def _in(folder: Path) -> list[str]:
+    return sorted({path.name for pattern in NAMES for path in folder.glob(pattern)})
+
+
+def _nothing_in(place: Path) -> str:
+    """That there is no project here; below, there may be some."""
+    found = {path.parent for pattern in NAMES for path in place.glob(f"*/{pattern}")}
+    if found:
+        names = ", ".join(sorted(folder.name for folder in found))
+        return f"{place} has no answers file, but folders below it have: name one of {names}."
+    return (
+        f"{place} has no answers file ({NAMES[0]}), so it is no project made from a template. "
+        "Name the project's folder, or its file with --answers-file."
+    )
+
+
+def _text(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            data = file.read(_LARGEST_FILE + 1)
+    except FileNotFoundError:
+        raise MlscaffoldError("there is no such file.") from None
+    except OSError as error:
+        raise MlscaffoldError(f"cannot be read: {error.strerror}.") from None
+    if len(data) > _LARGEST_FILE:
+        raise MlscaffoldError("is larger than 1 MiB, so it is no answers file.")
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise MlscaffoldError("is not a text file in UTF-8.") from None
+    marks = ("<<<<<<< ", ">>>>>>> ")
+    if any(line.startswith(marks) for line in text.splitlines()):
+        raise MlscaffoldError("holds conflict markers. Resolve the conflict first.")
+    return text
+
+
+def _parse(text: str) -> dict[str, Any]:
+    import yaml
+
+    try:
+        _check_size(yaml.compose(text, Loader=yaml.SafeLoader))
+        found = yaml.safe_load(text)
+    except yaml.constructor.ConstructorError as error:
+        raise MlscaffoldError(f"is refused: {' '.join(str(error.problem).split())}.") from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise MlscaffoldError(f"is not valid YAML: {' '.join(str(error).split())}.") from None
+    if found is None:
+        raise MlscaffoldError("is empty.")
+    if not isinstance(found, dict) or not all(isinstance(key, str) for key in found):
+        raise MlscaffoldError("has to hold lines of the form question: answer.")
+    return found
+
+
+def _check_size(root: yaml.Node | None) -> None:
+    """Raises for a document that its aliases blow up, or that holds itself."""
+    sizes: dict[int, int] = {}
+
+    def size(node: Any) -> int:
+        if id(node) in sizes:
+            return sizes[id(node)]
+        sizes[id(node)] = _LARGEST_VALUE  # seen again on the way down: it holds itself
+        value = node.value if isinstance(node.value, list) else ()
+        below = (part for entry in value for part in (entry if type(entry) is tuple else (entry,)))
+        sizes[id(node)] = 1 + sum(size(part) for part in below)
+        return sizes[id(node)]
+
+    if root is not None and size(root) > _LARGEST_VALUE:
+        raise MlscaffoldError("is refused: its aliases stand for far too much.")
+
+
+def _line(found: Mapping[str, Any], key: str) -> str:
+    """A setting of Copier's, which is one line and cannot be taken for an option."""
+    value = found.get(key)
+    if value is None:
+        raise MlscaffoldError(f"does not record {key}, so there is no version to update from.")
+    if not isinstance(value, str):
+        raise MlscaffoldError(f"{key} has to be text, but is {value}. Put it in quotes.")
+    text = mask(value)
+    if not value.strip() or any(ord(sign) < 32 or ord(sign) == 127 for sign in value):
+        raise MlscaffoldError(f"{key} has to be one line of text, but is {text!r}.")
+    if value.startswith("-"):
+        raise MlscaffoldError(f"{key} is {text!r}, which git would take for an option.")
+    return value
+
+
+def _checked_address(address: str) -> str:
+    if "::" in address:
+        raise MlscaffoldError(f"_src_path {mask(address)} would run a program: it is refused.")
+    if store.has_credential(address):
+        raise MlscaffoldError(
+            f"_src_path {mask(address)} holds a credential. Take it out of the file, replace it "
+            "where it was made, and let git ask its credential helper."
+        )
+    return address

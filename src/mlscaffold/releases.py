@@ -1,0 +1,93 @@
+"""Which version of a template is older, and what came between two of them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from packaging.version import InvalidVersion, Version
+
+from mlscaffold import git
+from mlscaffold.store import Checkout
+
+_HEADING = re.compile(r"^##\s+\[?v?(\d[^\]\s]*)", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Release:
+    """A tag that is a version, and when it was made."""
+
+    tag: str
+    date: datetime
+
+
+def is_older(one: Checkout, other: Checkout) -> bool:
+    """Whether one is older than other: by their versions, or else by the template's history."""
+    if one.commit == other.commit:
+        return False
+    first, second = _version(str(one.version)), _version(str(other.version))
+    if first and second and first != second:
+        return first < second
+    assert one.mirror
+    revisions = (str(one.commit), f"^{other.commit}")
+    return not git.run("rev-list", "--max-count=1", *revisions, cwd=one.mirror)
+
+
+def between(old: Checkout, new: Checkout) -> tuple[Release, ...]:
+    """The releases after old, up to new, the oldest first."""
+    first, last = _version(str(old.version)), _version(str(new.version))
+    if new.mirror is None or first is None or last is None:
+        return ()
+    form = "--format=%(creatordate:unix) %(refname:lstrip=2)"
+    lines = git.run("for-each-ref", form, "refs/tags", cwd=new.mirror).splitlines()
+    found = []
+    for line in lines:
+        seconds, _, tag = line.partition(" ")
+        version = _version(tag)
+        if version and first < version <= last and not version.is_prerelease:
+            found.append((version, Release(tag, datetime.fromtimestamp(int(seconds), UTC))))
+    return tuple(release for _, release in sorted(found, key=lambda pair: pair[0]))
+
+
+def changelog(old: Checkout, new: Checkout) -> str:
+    """What the template's changelog says about the versions after old, up to new.
+
+    Without a changelog, the subjects of the commits between the two.
+    """
+    text = _read(new.folder / "CHANGELOG.md")
+    if sections := list(_sections(text, old, new)):
+        return "\n\n".join(sections)
+    if new.mirror is None or old.commit == new.commit:
+        return ""
+    subjects = ("log", "--no-merges", "--format=- %s", f"{old.commit}..{new.commit}")
+    return git.run(*subjects, cwd=new.mirror)
+
+
+def _sections(text: str, old: Checkout, new: Checkout) -> Iterator[str]:
+    first, last = _version(str(old.version)), _version(str(new.version))
+    starts = list(_HEADING.finditer(text))
+    ends = [*(start.start() for start in starts), len(text)]
+    for start, end in zip(starts, ends[1:], strict=True):
+        version = _version(start[1])
+        if first and last and version and first < version <= last:
+            yield text[start.start() : end].strip()
+
+
+def _version(described: str) -> Version | None:
+    """The version that `git describe` names; commits after a tag come after its version."""
+    if found := re.fullmatch(r"(.+)-(\d+)-g([0-9a-f]+)", described):
+        described = f"{found[1]}.post{found[2]}+{found[3]}"
+    try:
+        return Version(described)
+    except InvalidVersion:
+        return None
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return ""

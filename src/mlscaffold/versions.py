@@ -1,0 +1,240 @@
+"""The versions of a project's template: the recorded one, the one to come, and both as files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from mlscaffold import git, store, template
+from mlscaffold.answers import Answers
+from mlscaffold.errors import MlscaffoldError
+from mlscaffold.releases import is_older
+from mlscaffold.template import Template
+from mlscaffold.worker import Phase, VersionWorker, known_answers, operation, stdout_to_stderr
+
+CURRENT = "current"
+
+
+@dataclass(frozen=True)
+class Step:
+    """From the version that a project records to the one that it is to have."""
+
+    answers: Answers
+    old: Template
+    new: Template
+
+    @property
+    def stays(self) -> bool:
+        return self.old.checkout.commit == self.new.checkout.commit
+
+    @property
+    def names(self) -> tuple[str, str]:
+        """Both versions, as `git describe` names them."""
+        return str(self.old.checkout.version), str(self.new.checkout.version)
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """A version of the project as files.
+
+    folder: where they are; its name is the project's
+    answers_file: the answers file in it
+    defaults: the questions that nobody answered yet, with the defaults they took
+    skips: whether a path (with "/") is left alone where it exists: _skip_if_exists
+    context: what tasks and migrations see of the answers
+    """
+
+    folder: Path
+    answers_file: str
+    defaults: Mapping[str, Any]
+    skips: Callable[[str], bool]
+    context: Any
+
+
+def choose(answers: Answers, to: str | None = None) -> Step:
+    """The step to the newest release, or to a tag, branch or commit, or to "current".
+
+    A project that is ahead of the newest release stays where it is. Raises MlscaffoldError when
+    the template has no such version any more, and for a downgrade that was asked for.
+    """
+    if to == CURRENT:
+        return stay(answers)
+    new = _check_out(answers, to)
+    old = _recorded(answers, fetch=False)
+    if is_older(new, old):
+        if to is not None:
+            raise MlscaffoldError(
+                f"{to} is older than {old.version}, which the project has. A project is taken "
+                "back with git, not by an update."
+            )
+        new = old
+    earlier = template.read(old)
+    return Step(answers, earlier, earlier if new == old else template.read(new))
+
+
+def stay(answers: Answers) -> Step:
+    """The step that goes nowhere, which asks no other machine if it can."""
+    try:
+        recorded = _recorded(answers, fetch=False)
+    except MlscaffoldError:
+        recorded = _recorded(answers, fetch=True)
+    found = template.read(recorded)
+    return Step(answers, found, found)
+
+
+def render(
+    step: Step,
+    old_folder: Path,
+    new_folder: Path,
+    *,
+    data: Mapping[str, Any] | None = None,
+    migrated: Mapping[str, Any] | None = None,
+    ask: bool = False,
+    trusted: bool = False,
+) -> tuple[Rendered, Rendered]:
+    """Both versions; the old one with the recorded answers, the new one with those that changed.
+
+    The folders are named like the project. migrated are the answers after a migration, data
+    those given now. Raises MlscaffoldError naming the question whose answer is not allowed.
+    """
+    data, recorded = dict(data or {}), step.answers.values
+    known = recorded if migrated is None else migrated
+    template.check_questions(step.new, data)
+    newer = _worker(step, step.new, new_folder, known, data=data, ask=ask, trusted=trusted)
+    new = _render(newer, step.new)
+    if step.stays and not data and known == recorded:
+        return new, new
+    with template.plain_errors(step.new.checkout.address):
+        exclude = newer.exclusions(recorded)
+    older = _worker(step, step.old, old_folder, recorded, exclude=exclude, trusted=trusted)
+    return _render(older, step.old), new
+
+
+def render_recorded(answers: Answers, folder: Path, *, trusted: bool = False) -> Rendered:
+    """The pristine render of the version that the project records."""
+    step = stay(answers)
+    check_trust(step, trusted=trusted, runs_code=False)
+    return render(step, folder, folder, trusted=trusted)[1]
+
+
+def check_trust(step: Step, *, trusted: bool, runs_code: bool, skip_tasks: bool = False) -> None:
+    """Raises for a step that would run code of the template, unless it is trusted.
+
+    Extensions run while rendering; tasks and migrations only where runs_code says so.
+    """
+    if trusted:
+        return
+    parts = [part for part in ("jinja_extensions",) if part in step.old.unsafe + step.new.unsafe]
+    if runs_code and step.new.has_tasks and not skip_tasks:
+        parts.append("tasks")
+    if runs_code and any(has_migrations(step, stage) for stage in ("before", "after")):
+        parts.append("migrations")
+    template.check_trust(replace(step.new, unsafe=tuple(parts)), trusted=False)
+
+
+def has_migrations(step: Step, stage: str) -> bool:
+    return "migrations" in step.new.unsafe and bool(_migrations(step, stage))
+
+
+def run_migrations(step: Step, stage: str, rendered: Rendered | None = None) -> None:
+    """Runs a trusted template's migrations of a stage in the project, with Copier's variables."""
+    if has_migrations(step, stage):
+        _execute(step, Phase.MIGRATE, _migrations(step, stage), rendered)
+
+
+def run_tasks(step: Step, rendered: Rendered) -> None:
+    """Runs a trusted template's tasks in the project, with Copier's variables."""
+    if step.new.has_tasks:
+        worker = _worker(step, step.new, step.answers.root, {})
+        _execute(step, Phase.TASKS, worker.template.tasks, rendered)
+
+
+def _migrations(step: Step, stage: Any) -> Sequence[Any]:
+    old, new = (_worker(step, source, step.answers.root, {}) for source in (step.old, step.new))
+    with template.plain_errors(step.new.checkout.address):
+        return new.template.migration_tasks(stage, old.template)
+
+
+def _execute(step: Step, phase: Phase, tasks: Sequence[Any], rendered: Rendered | None) -> None:
+    worker = _worker(step, step.new, step.answers.root, step.answers.values, trusted=True)
+    worker.answers = rendered.context if rendered else known_answers(worker)
+    with (
+        template.plain_errors(step.new.checkout.address),
+        operation("update"),
+        Phase.use(phase),
+        stdout_to_stderr(),
+    ):
+        worker._execute_tasks(tasks)
+
+
+def _worker(
+    step: Step,
+    source: Template,
+    folder: Path,
+    recorded: Mapping[str, Any],
+    *,
+    data: Mapping[str, Any] | None = None,
+    ask: bool = False,
+    trusted: bool = False,
+    exclude: Sequence[str] = (),
+) -> VersionWorker:
+    worker = template.worker(
+        VersionWorker,
+        source,
+        folder,
+        answers_file=Path(step.answers.file),
+        data=dict(data or {}),
+        defaults=not ask,
+        skip_answered=ask,
+        exclude=exclude,
+        overwrite=True,
+        unsafe=trusted,
+    )
+    worker.recorded, worker.project = recorded, step.answers.root
+    return worker
+
+
+def _render(worker: VersionWorker, source: Template) -> Rendered:
+    with template.plain_errors(source.checkout.address), operation("update"):
+        worker.run_copy()
+        matches = worker.match_skip
+    return Rendered(
+        folder=worker.dst_path,
+        answers_file=worker.answers_relpath.as_posix(),
+        defaults=worker.defaults_taken(),
+        skips=lambda path: matches(Path(path)),
+        context=worker.answers,
+    )
+
+
+def _recorded(answers: Answers, *, fetch: bool) -> store.Checkout:
+    try:
+        return _check_out(answers, answers.commit, fetch=fetch)
+    except store.RefError:
+        raise MlscaffoldError(
+            f"The template {answers.address} has no version {answers.commit}, which "
+            f"{answers.root / answers.file} records: its history was rewritten or is not "
+            "complete. Bring that tag or commit back there, then update again."
+        ) from None
+
+
+def _check_out(answers: Answers, ref: str | None, *, fetch: bool = True) -> store.Checkout:
+    found = store.check_out(_located(answers), ref, fetch=fetch)
+    if found.commit is None:
+        raise MlscaffoldError(
+            f"The template {answers.address} is a folder without git, so it has no versions."
+        )
+    return replace(found, address=answers.address)
+
+
+def _located(answers: Answers) -> str:
+    """The template's address; a path that is relative is looked for where it can be meant."""
+    path = Path(answers.address)
+    if "://" in answers.address or path.is_absolute() or answers.address.startswith("~"):
+        return store.absolute(answers.address)
+    for place in (answers.root, answers.root.parent, Path.cwd()):
+        if (place / path).is_file() or git.is_root(place / path):
+            return str((place / path).resolve())
+    return answers.address

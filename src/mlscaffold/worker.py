@@ -1,0 +1,187 @@
+"""Copier's private parts: workers that render fast, and render versions of an existing project."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+from copier import _main, _user_data, errors
+from copier._types import LazyDict, Phase
+
+from mlscaffold.errors import MlscaffoldError
+
+__all__ = [
+    "FastWorker",
+    "Phase",
+    "VersionWorker",
+    "can_render_fast",
+    "known_answers",
+    "operation",
+    "stdout_to_stderr",
+]
+
+_LINE_BREAK = re.compile(r"\r\n|\r|\n")
+
+
+class FastWorker(_main.Worker):
+    """Copier's worker, without what it does again and again for each file.
+
+    Renders the same bytes in a fraction of the time: it compiles a string once, and asks git
+    nothing, because the destination is a new folder that git does not know yet.
+    """
+
+    @property
+    def answers_relpath(self) -> Path:
+        path = self.answers_file or self.template.answers_relpath
+        return super().answers_relpath if "{" in str(path) else Path(path)
+
+    @cached_property
+    def jinja_env(self) -> Any:
+        environment = super().jinja_env
+        compile_string = environment.from_string
+        compiled: dict[str, Any] = {}
+
+        def from_string(source: str, *arguments: Any, **options: Any) -> Any:
+            if arguments or options or not isinstance(source, str):
+                return compile_string(source, *arguments, **options)
+            if source in compiled:
+                environment.preprocess(source)  # extensions may keep state between strings
+            else:
+                compiled[source] = compile_string(source)
+            return compiled[source]
+
+        vars(environment)["from_string"] = from_string
+        return environment
+
+    def _sync_git_index_executable_bit(self, dst_relpath: Path, src_mode: int) -> None:
+        """Nothing to do: no index holds the new file yet."""
+
+    def unanswered(self) -> dict[str, str]:
+        """The questions that would be asked, with their help; defaults stand in for answers."""
+        self.answers = _user_data.AnswersMap(init=self.data, metadata=self.template.metadata)
+        asked = {}
+        for name, details in self.template.questions_data.items():
+            question = _user_data.Question(
+                answers=self.answers,
+                context=self._render_context(),
+                jinja_env=self.jinja_env,
+                settings=self.settings,
+                var_name=name,
+                **details,
+            )
+            if name not in self.data and question.get_when() and question.get_ask():
+                asked[name] = question.get_message().strip()
+            with contextlib.suppress(ValueError):  # the default may be one that has to be changed
+                self.answers.user[name] = question.get_default()
+        return asked
+
+
+class VersionWorker(FastWorker):
+    """Renders one version of an existing project into an empty folder.
+
+    recorded are the answers of its answers file; external data are read in project itself.
+    """
+
+    recorded: Mapping[str, Any]
+    project: Path
+
+    def _external_data(self) -> Any:
+        def load(path: str) -> Any:
+            with Phase.use(Phase.UNDEFINED):
+                name = self._render_string(path)
+            place = (self.project / name).resolve()
+            if not (place.is_relative_to(self.project) or self.unsafe):
+                raise errors.ForbiddenPathError(path=Path(name))
+            return _user_data.load_answersfile_data(self.project, name, warn_on_missing=True)
+
+        paths = self.template.external_data
+        return LazyDict({name: partial(load, path) for name, path in paths.items()})
+
+    def _ask(self) -> None:
+        vars(self.subproject)["last_answers"] = dict(self.recorded)
+        try:
+            super()._ask()
+        except ValueError as error:
+            if found := re.fullmatch(r'Question "(.*)" is required', str(error)):
+                name = found[1]
+                raise _to_answer(f"The question {name} is new and has no default.", name) from None
+            raise
+        if self.defaults:
+            self._refuse_what_is_no_longer_allowed()
+
+    def _refuse_what_is_no_longer_allowed(self) -> None:
+        """Copier would take the default instead, and nobody would know."""
+        for name in self.template.questions_data:
+            known = name in self.answers.last or name in self.answers.hidden or name in self.data
+            if name in self.recorded and not known:
+                value = self.recorded[name]
+                raise _to_answer(f"The answer {value!r} to {name} is not allowed.", name)
+
+    def defaults_taken(self) -> dict[str, Any]:
+        """The questions that nobody answered yet, with the defaults that they took."""
+        answered = self.recorded.keys() | self.data.keys() | self.answers.hidden
+        return {
+            name: self.answers.combined.get(name)
+            for name in self.template.questions_data
+            if name not in answered and name not in self.template.secret_questions
+        }
+
+    def exclusions(self, recorded: Mapping[str, Any]) -> list[str]:
+        """The patterns of _exclude, as they read with the answers that are recorded."""
+        extra = {**recorded, "_copier_operation": "update"}
+        context = {**self._render_context(), **extra}
+        texts = (self.jinja_env.from_string(text).render(context) for text in self.all_exclusions)
+        return [line for text in texts for line in _LINE_BREAK.split(text)]
+
+
+def known_answers(worker: VersionWorker) -> Any:
+    """What is known before anything is asked: the recorded answers."""
+    return _user_data.AnswersMap(
+        last=dict(worker.recorded), init=worker.data, metadata=worker.template.metadata
+    )
+
+
+def can_render_fast() -> bool:
+    """Whether this release of Copier still has the private parts that the workers lean on."""
+    methods = ("_ask", "_render_context", "_sync_git_index_executable_bit", "run_copy")
+    mine = ("_external_data", "_execute_tasks", "answers_relpath", "jinja_env", "all_exclusions")
+    return all(hasattr(_main.Worker, name) for name in (*methods, *mine)) and hasattr(
+        _main, "_operation"
+    )
+
+
+@contextlib.contextmanager
+def operation(name: str) -> Iterator[None]:
+    """What `_copier_operation` says within."""
+    token = _main._operation.set(name)  # type: ignore[arg-type]
+    try:
+        yield
+    finally:
+        _main._operation.reset(token)
+
+
+@contextlib.contextmanager
+def stdout_to_stderr() -> Iterator[None]:
+    """Sends what other programs print to stderr, as stdout is for results."""
+    sys.stdout.flush()
+    try:
+        kept, target = os.dup(1), sys.__stderr__.fileno() if sys.__stderr__ else 2
+    except (OSError, ValueError):  # there is no such stream
+        yield
+        return
+    os.dup2(target, 1)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
+
+
+def _to_answer(text: str, name: str) -> MlscaffoldError:
+    return MlscaffoldError(f"{text} Answer it: --data {name}=ANSWER")
