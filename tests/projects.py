@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import copier
 from repositories import Files, commit, git, write
 
 from mlscaffold import answers, versions
 from mlscaffold.answers import Answers
+from mlscaffold.merge import planning, repository
+from mlscaffold.merge.plan import Plan
 
 ANSWERS = {"{{ _copier_conf.answers_file }}.jinja": "{{ _copier_answers|to_nice_yaml -}}\n"}
 
@@ -30,7 +35,9 @@ def project(source: Path, folder: Path, *, ref: str = "v1", **data: object) -> P
     copier.run_copy(
         str(source), folder, data=data, vcs_ref=ref, defaults=True, quiet=True, unsafe=True
     )
-    commit(folder, {})
+    if not any((parent / ".git").exists() for parent in (folder, *folder.parents)):
+        git(folder, "init", "-q", "-b", "main")
+    edit(folder, {})
     return folder
 
 
@@ -44,3 +51,22 @@ def edit(folder: Path, files: Files) -> None:
 def step(folder: Path, to: str | None = None) -> versions.Step:
     found: Answers = answers.find(folder)[0]
     return versions.choose(found, to)
+
+
+@contextmanager
+def planned(folder: Path, to: str | None = None, **options: Any) -> Iterator[Plan]:
+    """The plan of an update of the project in folder."""
+    with planning.planned(step(folder, to), repository.open_at(folder), **options) as (plan, _):
+        yield plan
+
+
+def kinds(plan: Plan) -> dict[str, str]:
+    """What happens to each path; the answers file, which changes always, is left out."""
+    return {a.path: a.kind for a in plan.actions if ".copier-answers" not in a.path}
+
+
+def content(plan: Plan, path: str) -> bytes:
+    """What a path is after the plan."""
+    (action,) = (action for action in plan.actions if action.path == path)
+    assert action.after
+    return plan.objects.read(action.after.oid)

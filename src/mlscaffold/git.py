@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 from mlscaffold import process
@@ -28,7 +29,20 @@ _REPOSITORY_VARIABLES = {
     "GIT_WORK_TREE",
 }
 # For machines on which nobody has told git who commits.
-_NOBODY = ("-c", "user.name=mlscaffold", "-c", "user.email=mlscaffold@localhost")
+NOBODY = ("-c", "user.name=mlscaffold", "-c", "user.email=mlscaffold@localhost")
+
+
+# What a merge must not depend on: a user's settings that change results, and programs of theirs.
+_PINNED = {
+    "core.fsmonitor": "false",
+    "core.hooksPath": os.devnull,
+    "core.quotePath": "false",
+    "core.safecrlf": "false",
+    "merge.directoryRenames": "true",
+    "merge.renameLimit": "1000",
+    "merge.renames": "true",
+}
+PINS = tuple(part for key, value in _PINNED.items() for part in ("-c", f"{key}={value}"))
 
 
 class GitError(MlscaffoldError):
@@ -50,6 +64,24 @@ def run(*arguments: str, cwd: Path) -> str:
     if done.returncode:
         raise GitError(f"git {arguments[0]}: {done.reason.removeprefix('fatal: ')}")
     return done.stdout.rstrip("\n")
+
+
+def exchange(
+    *arguments: str,
+    cwd: Path,
+    given: bytes = b"",
+    variables: Mapping[str, str] | None = None,
+    codes: tuple[int, ...] = (0,),
+) -> process.Exchanged:
+    """Runs git with pinned settings on bytes. Raises GitError for another exit code."""
+    env = {**environment(), **(variables or {})}
+    done = process.exchange(("git", *PINS, *arguments), given, cwd=cwd, env=env)
+    if done.returncode not in codes:
+        lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+        reason = next((line for line in lines if line.startswith(("fatal", "error"))), lines[-1])
+        name = next(word for word in arguments if not word.startswith("-"))
+        raise GitError(f"git {name}: {reason.removeprefix('fatal: ')}")
+    return done
 
 
 def check_version() -> None:
@@ -82,5 +114,5 @@ def commit_all(root: Path, message: str) -> str:
     except GitError as error:
         if not re.search(r"identity|empty ident|auto-detect|tell me who", error.message):
             raise
-        run(*_NOBODY, *commit, cwd=root)
+        run(*NOBODY, *commit, cwd=root)
     return run("rev-parse", "--short=7", "HEAD", cwd=root)

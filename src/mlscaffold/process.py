@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 
 @dataclass(frozen=True)
@@ -41,3 +43,40 @@ def run(command: Sequence[str], *, cwd: Path, env: Mapping[str, str] | None = No
         check=False,
     )
     return Finished(done.returncode, done.stdout, done.stderr)
+
+
+@dataclass(frozen=True)
+class Exchanged:
+    """How a program ended that was given bytes, and the bytes it wrote."""
+
+    returncode: int
+    stdout: bytes
+    stderr: str
+
+
+def exchange(
+    command: Sequence[str], given: bytes, *, cwd: Path, env: Mapping[str, str]
+) -> Exchanged:
+    """Runs command with given on its stdin. Raises FileNotFoundError when there is none."""
+    done = subprocess.run(
+        list(command), cwd=cwd, env=env, input=given, capture_output=True, check=False
+    )
+    return Exchanged(done.returncode, done.stdout, done.stderr.decode("utf-8", "replace"))
+
+
+@contextmanager
+def conversation(
+    command: Sequence[str], *, cwd: Path, env: Mapping[str, str]
+) -> Iterator[tuple[IO[bytes], IO[bytes]]]:
+    """A program that answers line by line: its stdin and its stdout, until the block ends."""
+    with subprocess.Popen(
+        list(command),
+        cwd=cwd,
+        env=env,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    ) as program:
+        assert program.stdin
+        assert program.stdout
+        yield program.stdin, program.stdout

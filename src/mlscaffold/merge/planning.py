@@ -1,0 +1,151 @@
+"""From two renders and a repository to a plan: nothing is written to work tree, index or refs."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from mlscaffold import versions
+from mlscaffold.merge import check, rules, three_way, trees
+from mlscaffold.merge import objects as stored
+from mlscaffold.merge.objects import Objects
+from mlscaffold.merge.plan import Action, Plan
+from mlscaffold.merge.repository import Repository
+from mlscaffold.merge.trees import Files
+from mlscaffold.versions import Rendered, Step
+
+
+@contextmanager
+def planned(
+    step: Step,
+    repository: Repository,
+    *,
+    data: Mapping[str, Any] | None = None,
+    migrated: Mapping[str, Any] | None = None,
+    ask: bool = False,
+    trusted: bool = False,
+    from_head: bool = False,
+    changed: frozenset[str] = frozenset(),
+) -> Iterator[tuple[Plan, Rendered]]:
+    """The plan of an update, and the new version as files, until the block ends.
+
+    The project's side is its commit, with those files that the template manages and git does not
+    track; from_head leaves them out, and so is for commits that are made without a work tree.
+    changed are paths that count as they are in the work tree, as a migration has changed them.
+    """
+    with tempfile.TemporaryDirectory(prefix="mlscaffold-") as name:
+        folder = Path(name).resolve()
+        places = [
+            trees.place_for(folder / side, repository.prefix, step.answers.root.name)
+            for side in ("old", "new")
+        ]
+        old, new = versions.render(
+            step, *places, data=data, migrated=migrated, ask=ask, trusted=trusted
+        )
+        with stored.beside(repository, folder) as objects:
+            head = objects.read(repository.head).split(maxsplit=2)[1].decode()
+            ours = trees.with_changes(objects, head, changed) if changed else head
+            plan = _plan(step, objects, ours, old, new, from_head=from_head)
+            yield replace(plan, migrated=changed), new
+
+
+def _plan(
+    step: Step, objects: Objects, ours: str, old: Rendered, new: Rendered, *, from_head: bool
+) -> Plan:
+    repository = objects.repository
+    answers_file = repository.prefix + new.answers_file
+    if new is old:
+        return _described(step, objects, ours, answers_file, (), new)
+    before = trees.hash_render(objects, old.folder, ours)
+    after = trees.hash_render(objects, new.folder, ours)
+    untracked: Files = {}
+    if not from_head:
+        ours, untracked = _with_untracked(objects, ours, before, after, new)
+    start = len(repository.prefix)
+
+    def is_seeded(path: str) -> bool:
+        return old.skips(path[start:]) or new.skips(path[start:])
+
+    before, after = dict(before), dict(after)
+    _leave_alone(objects, ours, before, after, is_seeded)
+    base, theirs = trees.merge_trees(objects, ours, before, after)
+    merged = (
+        three_way.Merged(ours, {}, {}, ("", "", ""))
+        if base == theirs
+        else three_way.merge(objects, base, ours, theirs)
+    )
+    facts = rules.Facts(
+        objects=objects,
+        base=base,
+        ours=ours,
+        theirs=theirs,
+        old=before,
+        new=after,
+        merged=merged,
+        untracked=untracked,
+        answers_file=answers_file,
+        names=step.names,
+        is_seeded=is_seeded,
+    )
+    return _described(step, objects, ours, answers_file, rules.decide(facts), new)
+
+
+def _described(
+    step: Step,
+    objects: Objects,
+    ours: str,
+    answers_file: str,
+    actions: tuple[Action, ...],
+    new: Rendered,
+) -> Plan:
+    changes = {action.path: action.after for action in actions if action.writes}
+    return Plan(
+        objects=objects,
+        ours=ours,
+        result=objects.splice(ours, changes) if changes else ours,
+        answers_file=answers_file,
+        address=step.answers.address,
+        names=step.names,
+        actions=actions,
+        defaults=new.defaults,
+        stays=step.stays,
+    )
+
+
+def _with_untracked(
+    objects: Objects, ours: str, old: Files, new: Files, rendered: Rendered
+) -> tuple[str, Files]:
+    """The project's tree with the files that git does not track but the template manages.
+
+    Raises MlscaffoldError naming those that are in the way of a new file of the template.
+    """
+    start = len(objects.repository.prefix)
+    found = {
+        path: check.in_the_way(objects, ours, path) for path in sorted(old.keys() | new.keys())
+    }
+    tree, files = trees.with_work_tree(
+        objects, ours, [path for path, other in found.items() if other == path]
+    )
+    blocked = {
+        other
+        for path, other in found.items()
+        if other is not None
+        and (other != path or not (path in old or files.get(path) == new[path]))
+        and not (path in files and rendered.skips(path[start:]))
+    }
+    check.refuse(blocked)
+    return tree, files
+
+
+def _leave_alone(
+    objects: Objects, ours: str, old: Files, new: Files, is_seeded: Callable[[str], bool]
+) -> None:
+    """Takes what _skip_if_exists names out of the merge; a file that is missing is made again."""
+    for path in filter(is_seeded, sorted(new)):
+        old.pop(path, None)
+        if objects.look_up(ours, path) is not None:
+            new.pop(path)
