@@ -15,6 +15,7 @@ from mlscaffold.answers import Answers
 from mlscaffold.merge import planning, repository
 from mlscaffold.merge.plan import Plan
 
+LONG = "".join(f"line {number}\n" for number in range(12))
 ANSWERS = {"{{ _copier_conf.answers_file }}.jinja": "{{ _copier_answers|to_nice_yaml -}}\n"}
 
 

@@ -51,6 +51,11 @@ def synchronise(root: Path) -> Environment:
     return Environment(python.strip().removeprefix("Python "), len(json.loads(installed)))
 
 
+def lock(root: Path) -> None:
+    """Brings the project's uv.lock along. Raises StepError with uv's reason."""
+    _run(root, _uv(), "lock", again="uv lock")
+
+
 def install_hooks(root: Path) -> bool:
     """Installs pre-commit's hooks; False where the project has no use for them."""
     if not (root / ".git").exists() or not (root / ".pre-commit-config.yaml").exists():

@@ -7,12 +7,11 @@ import os
 from pathlib import Path
 
 import pytest
-from projects import content, edit, kinds, planned, project, template
+from projects import LONG, content, edit, kinds, planned, project, template
 from repositories import Files, commit, git, tree, write
 
 from mlscaffold.errors import MlscaffoldError
 
-LONG = "".join(f"line {number}\n" for number in range(12))
 CONFIG = {"copier.yml": "name:\n  default: ann\n"}
 
 

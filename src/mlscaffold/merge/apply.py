@@ -1,0 +1,208 @@
+"""Doing what plans say: all of it or nothing, and back again."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from mlscaffold import git
+from mlscaffold.errors import MlscaffoldError
+from mlscaffold.merge import check, index, journal
+from mlscaffold.merge.journal import APPLYING, Change, Journal
+from mlscaffold.merge.objects import PROGRAM
+from mlscaffold.merge.plan import Action, Plan
+from mlscaffold.merge.repository import Repository
+
+
+def apply(plans: Sequence[Plan]) -> None:
+    """Applies plans of one repository, whose lock is held.
+
+    Raises MlscaffoldError, and leaves everything as it was, when a file is in the way.
+    """
+    repository = plans[0].objects.repository
+    actions = _ordered(action for plan in plans for action in check.touched(plan))
+    if not actions:
+        return
+    before = {action.path: journal.signature(repository.top / action.path) for action in actions}
+    for plan in plans:
+        check.check_clean(plan)
+    index.check_unlocked(repository)
+    prepared = repository.state / "next"
+    shutil.rmtree(prepared, ignore_errors=True)
+    try:
+        record = _prepare(plans, actions, before, prepared)
+    except BaseException:
+        shutil.rmtree(prepared, ignore_errors=True)
+        raise
+    journal.begin(repository, prepared)
+    _go_on(repository, record, actions)
+    for leftover in ("ready", "checkout"):
+        shutil.rmtree(journal.folder(repository) / leftover, ignore_errors=True)
+
+
+def _go_on(repository: Repository, record: Journal, actions: Sequence[Action]) -> None:
+    try:
+        journal.go_on(repository, record)
+        if record.staged:
+            index.stage(repository, actions, journal.folder(repository))
+    except BaseException as error:
+        edited = journal.go_back(repository, record)
+        _settle(repository, record, edited)
+        if isinstance(error, MlscaffoldError):
+            message = f"{error.message} The update was taken back{_kept(edited)}"
+            raise MlscaffoldError(message) from None
+        if isinstance(error, OSError):
+            reason = f"{error.filename or repository.top}: {error.strerror or error}."
+            raise MlscaffoldError(f"{reason} The update was taken back{_kept(edited)}") from None
+        raise
+    journal.finish(repository, record)
+
+
+def recover(repository: Repository) -> str | None:
+    """Ends an update that was killed, forwards or back; what was done, in words.
+
+    The lock is held, so no other process is at it.
+    """
+    record = journal.read(repository)
+    if record is None or record.state != APPLYING:
+        shutil.rmtree(repository.state / "next", ignore_errors=True)
+        return None
+    index.clear_stale_lock(repository, journal.folder(repository))
+    is_staged = not record.staged or index.is_staged(repository, record.paths_in_index)
+    if is_staged and journal.is_in_place(repository, record):
+        journal.finish(repository, record)
+        return "An update that had been interrupted is complete."
+    edited = journal.go_back(repository, record)
+    if record.staged:
+        index.restore(repository, record)
+    _settle(repository, record, edited)
+    return "An update that had been interrupted was taken back" + _kept(edited)
+
+
+def abort(repository: Repository) -> tuple[str, ...]:
+    """Takes the last update back; the paths of files that were edited since, which stay.
+
+    Raises MlscaffoldError when there is none, or when a commit was made since.
+    """
+    record = journal.read(repository)
+    if record is None:
+        raise MlscaffoldError(f"There is no update of {repository.top} to go back from.")
+    if record.head != repository.head:
+        raise MlscaffoldError(
+            "A commit was made since the last update, so it is git's to take back. Type: "
+            "git revert, or git reset"
+        )
+    index.clear_stale_lock(repository, journal.folder(repository))
+    index.check_unlocked(repository)
+    edited = journal.go_back(repository, record)
+    if record.staged:
+        index.restore(repository, record)
+    journal.clear(repository)
+    return edited
+
+
+def _settle(repository: Repository, record: Journal, edited: tuple[str, ...]) -> None:
+    """Forgets an update that is undone; of files that could not be put back, a copy stays."""
+    if not edited:
+        journal.clear(repository)
+        return
+    numbers = [n for n, change in enumerate(record.changes) if change.path in edited]
+    for number in numbers:
+        source = journal.folder(repository) / "before" / str(number)
+        if source.exists():
+            target = repository.state / "kept" / record.changes[number].path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(source, target, follow_symlinks=False)
+    journal.clear(repository)
+
+
+def _kept(edited: tuple[str, ...]) -> str:
+    if not edited:
+        return "."
+    return (
+        f", except what was edited since: {', '.join(edited)}. As before the update, "
+        "these files are in .git/mlscaffold/kept."
+    )
+
+
+def _ordered(actions: Iterable[Action]) -> list[Action]:
+    """The actions, each path once: deletions first, as a folder may come where a file was."""
+    found: dict[str, Action] = {}
+    for action in actions:
+        if action.path in found and found[action.path] != action:
+            raise MlscaffoldError(
+                f"Two answers files change {action.path}. Update one at a time: --answers-file"
+            )
+        found[action.path] = action
+    return sorted(found.values(), key=lambda a: (a.after is not None, a.path.count("/"), a.path))
+
+
+def _prepare(
+    plans: Sequence[Plan],
+    actions: list[Action],
+    before: Mapping[str, str | None],
+    prepared: Path,
+) -> Journal:
+    """Everything that is needed to go on, and to go back: below prepared, on the disk."""
+    repository = plans[0].objects.repository
+    writing = [action for action in actions if action.writes]
+    journal.keep_before(repository, prepared, [action.path for action in writing])
+    (prepared / "ready").mkdir()
+    for plan in plans:
+        _check_out(plan, [action for action in writing if action in plan.actions], prepared)
+    changes = []
+    for number, action in enumerate(writing):
+        known = before[action.path] if action.before else None
+        after = _make_ready(repository, prepared, number, action)
+        changes.append(Change(action.path, known, after))
+    staged = [action for action in actions if index.concerns(repository, action)]
+    for plan in plans:
+        index.copy_objects(plan, [action for action in staged if action in plan.actions])
+    record = Journal(
+        state=APPLYING,
+        head=repository.head,
+        names=plans[0].names,
+        changes=tuple(changes),
+        index=index.entries(repository, [action.path for action in staged]),
+        paths_in_index=tuple(action.path for action in staged),
+        staged=bool(staged),
+    )
+    journal.write(prepared, record)
+    return record
+
+
+def _check_out(plan: Plan, actions: list[Action], prepared: Path) -> None:
+    """Writes the new contents as git would check them out, with its filters and line ends."""
+    repository = plan.objects.repository
+    lines = [
+        b"%s %s 0\t%s" % (action.after.mode.encode(), action.after.oid.encode(), name)
+        for action in actions
+        if action.after and (name := os.fsencode(action.path))
+    ]
+    if not lines:
+        return
+    variables = {**plan.objects.variables, "GIT_INDEX_FILE": str(prepared / "checkout.index")}
+    given = b"\x00".join([*lines, b""])
+    run = {"cwd": repository.top, "variables": variables}
+    git.exchange("update-index", "-z", "--index-info", given=given, **run)  # type: ignore[arg-type]
+    target = f"--prefix={prepared / 'checkout'}/"
+    git.exchange("checkout-index", "--all", "--force", target, **run)  # type: ignore[arg-type]
+    with suppress(FileNotFoundError):
+        (prepared / "checkout.index").unlink()
+
+
+def _make_ready(repository: Repository, prepared: Path, number: int, action: Action) -> str | None:
+    """Gives a new content its number and its permissions; its signature."""
+    if action.after is None:
+        return None
+    ready, place = prepared / "ready" / str(number), repository.top / action.path
+    (prepared / "checkout" / action.path).replace(ready)
+    if action.after.is_text_or_binary:
+        known = place.is_file() and not place.is_symlink()
+        mode = (place if known else ready).stat().st_mode & 0o777
+        may_run = (mode & 0o444) >> 2 if action.after.mode == PROGRAM else 0
+        ready.chmod((mode & ~0o111) | may_run)
+    return journal.signature(ready)

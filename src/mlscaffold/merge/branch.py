@@ -1,0 +1,83 @@
+"""The result of an update as a commit on a new branch; work tree and index are not touched."""
+
+from __future__ import annotations
+
+import re
+import time
+from pathlib import Path
+
+from mlscaffold import files, git
+from mlscaffold.errors import MlscaffoldError
+from mlscaffold.merge.plan import Plan
+from mlscaffold.merge.repository import Repository
+
+_PATIENCE = 2.0
+
+
+def commit(plan: Plan, name: str) -> str:
+    """Commits the plan's result on a new branch, and returns the commit's id.
+
+    The repository's lock is held. Raises MlscaffoldError for a branch that exists already.
+    """
+    repository = plan.objects.repository
+    ref = check_name(repository, name)
+    old, new = plan.names
+    subject = f"Update from template {old} to {new}" if old != new else "Update the answers"
+    made = _commit_tree(plan, subject)
+    _copy_objects(plan, made)
+    _clear_stale_lock(repository, ref)
+    files.write_text(repository.state / "ref", ref)
+    git.run("update-ref", "-m", subject, ref, made, "0" * len(made), cwd=repository.top)
+    (repository.state / "ref").unlink()
+    return made
+
+
+def check_name(repository: Repository, name: str) -> str:
+    """The full name of a branch that can be made."""
+    try:
+        git.run("check-ref-format", "--branch", name, cwd=repository.top)
+    except git.GitError:
+        raise MlscaffoldError(f"--branch {name!r}: git has no branches of that name.") from None
+    ref = f"refs/heads/{name}"
+    if git.run("for-each-ref", "--count=1", ref, cwd=repository.top):
+        raise MlscaffoldError(f"There is a branch {name} already. Name another one.")
+    return ref
+
+
+def _commit_tree(plan: Plan, subject: str) -> str:
+    repository = plan.objects.repository
+    command = ("commit-tree", "-p", repository.head, "-m", subject, plan.result)
+    variables = plan.objects.variables
+    try:
+        done = git.exchange(*command, cwd=repository.top, variables=variables)
+    except git.GitError as error:
+        if not re.search(r"identity|empty ident|auto-detect|tell me who", error.message):
+            raise
+        done = git.exchange(*git.NOBODY, *command, cwd=repository.top, variables=variables)
+    return done.stdout.decode().strip()
+
+
+def _copy_objects(plan: Plan, made: str) -> None:
+    """Gives the repository the commit and all that it has not got of it."""
+    repository = plan.objects.repository
+    pack = git.exchange(
+        *("pack-objects", "--stdout", "--quiet", "--revs"),
+        cwd=repository.top,
+        given=f"{made}\n^{repository.head}\n".encode(),
+        variables=plan.objects.variables,
+    )
+    git.exchange("unpack-objects", "-q", cwd=repository.top, given=pack.stdout)
+
+
+def _clear_stale_lock(repository: Repository, ref: str) -> None:
+    """Removes the lock of a ref that an update was about to make when it was killed.
+
+    That update is over, as we hold the project; its git may live on for a moment.
+    """
+    noted, lock = repository.state / "ref", Path(f"{repository.common_dir / ref}.lock")
+    if not noted.exists() or noted.read_text(encoding="utf-8") != ref:
+        return
+    until = time.monotonic() + _PATIENCE
+    while lock.exists() and time.monotonic() < until:
+        time.sleep(0.05)
+    lock.unlink(missing_ok=True)

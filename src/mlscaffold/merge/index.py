@@ -1,0 +1,143 @@
+"""git's index: conflicts become its stages 1 to 3, and nothing else is staged."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from mlscaffold import git
+from mlscaffold.errors import MlscaffoldError
+from mlscaffold.merge.journal import Journal
+from mlscaffold.merge.plan import Action, Plan
+from mlscaffold.merge.repository import Repository
+
+
+def concerns(repository: Repository, action: Action) -> bool:
+    """Whether an action changes the index: a conflict does, and a mode that only it can hold."""
+    if action.stages:
+        return True
+    before, after = action.before, action.after
+    is_mode_change = before and after and before.mode != after.mode and action.is_tracked
+    both_files = before and after and before.is_text_or_binary and after.is_text_or_binary
+    return bool(is_mode_change and both_files and _ignores_modes(repository))
+
+
+def entries(repository: Repository, paths: Sequence[str]) -> str:
+    """What the index holds of paths, as `git update-index -z --index-info` reads it."""
+    if not paths:
+        return ""
+    done = git.exchange(
+        *("--literal-pathspecs", "ls-files", "--stage", "-z", "--", *paths), cwd=repository.top
+    )
+    wanted = set(paths)
+    lines = (line for line in os.fsdecode(done.stdout).split("\x00") if line)
+    return "".join(f"{line}\x00" for line in lines if line.partition("\t")[2] in wanted)
+
+
+def copy_objects(plan: Plan, actions: Iterable[Action]) -> None:
+    """Gives the repository the contents that its index is going to name."""
+    found = {entry.oid for action in actions for entry in action.stages.values()}
+    if found:
+        repository = plan.objects.repository
+        given = "".join(f"{oid}\n" for oid in sorted(found)).encode()
+        pack = git.exchange(
+            *("pack-objects", "--stdout", "--quiet"),
+            cwd=repository.top,
+            given=given,
+            variables=plan.objects.variables,
+        )
+        git.exchange("unpack-objects", "-q", cwd=repository.top, given=pack.stdout)
+
+
+def stage(repository: Repository, actions: Iterable[Action], journal: Path) -> None:
+    """Replaces the index by one with the conflicts, under git's own lock."""
+    lines = []
+    for action in actions:
+        if action.stages:
+            lines.append(_nothing(repository, action.path))
+            lines += [
+                f"{entry.mode} {entry.oid} {number}\t{action.path}"
+                for number, entry in sorted(action.stages.items())
+            ]
+        elif concerns(repository, action) and action.before and action.after:
+            lines.append(f"{action.after.mode} {action.before.oid} 0\t{action.path}")
+    _replace(repository, journal, "".join(f"{line}\x00" for line in lines))
+
+
+def restore(repository: Repository, record: Journal) -> None:
+    """Gives the paths back what the index held of them before the update."""
+    gone = (f"{_nothing(repository, path)}\x00" for path in record.paths_in_index)
+    place = repository.state / "update"
+    _replace(repository, place, "".join(gone) + record.index)
+
+
+def is_staged(repository: Repository, paths: Sequence[str]) -> bool:
+    """Whether the index has the stages of a conflict in one of the paths."""
+    found = entries(repository, paths).split("\x00")
+    return any(line.partition("\t")[0].split()[-1:] in (["1"], ["2"], ["3"]) for line in found)
+
+
+def unresolved(repository: Repository) -> tuple[str, ...]:
+    """The paths in conflict, of this or of any merge."""
+    done = git.exchange("ls-files", "--unmerged", "-z", cwd=repository.top)
+    lines = filter(None, os.fsdecode(done.stdout).split("\x00"))
+    return tuple(sorted({line.partition("\t")[2] for line in lines}))
+
+
+def check_unlocked(repository: Repository) -> None:
+    lock = repository.git_dir / "index.lock"
+    if lock.exists():
+        raise MlscaffoldError(
+            f"Another git command holds {lock}. Wait for it; if there is none, remove that file."
+        )
+
+
+def clear_stale_lock(repository: Repository, journal: Path) -> None:
+    """Removes git's lock if it is ours: of a process that was killed, as ours is not locked."""
+    lock, ours = repository.git_dir / "index.lock", journal / "lock"
+    if lock.exists() and ours.exists() and lock.samefile(ours):
+        lock.unlink()
+
+
+def _replace(repository: Repository, journal: Path, lines: str) -> None:
+    lock, ours, fresh = (
+        repository.git_dir / "index.lock",
+        journal / "lock",
+        journal / "new-index",
+    )
+    _lock(repository, lock, ours)
+    try:
+        if repository.index.exists():
+            shutil.copy2(repository.index, fresh)
+        git.exchange(
+            *("update-index", "-z", "--index-info"),
+            cwd=repository.top,
+            given=os.fsencode(lines),
+            variables={"GIT_INDEX_FILE": str(fresh)},
+        )
+        fresh.replace(repository.index)
+    finally:
+        lock.unlink()
+
+
+def _lock(repository: Repository, lock: Path, ours: Path) -> None:
+    """Takes git's lock, as a second name of a file of ours, so that we know it again."""
+    ours.touch()
+    try:
+        lock.hardlink_to(ours)
+    except FileExistsError:
+        check_unlocked(repository)
+        raise
+    except OSError:  # a file system without hard links
+        os.close(os.open(lock, os.O_CREAT | os.O_EXCL))
+
+
+def _nothing(repository: Repository, path: str) -> str:
+    return f"0 {'0' * len(repository.head)} 0\t{path}"
+
+
+def _ignores_modes(repository: Repository) -> bool:
+    command = ("config", "--type=bool", "--default=true", "core.fileMode")
+    return git.run(*command, cwd=repository.top) == "false"
