@@ -52,3 +52,18 @@ def answers_file(
     if not isinstance(found or {}, dict):
         raise MlscaffoldError(f"--data-file {path} has to hold lines of the form question: answer.")
     return found or {}
+
+
+data = click.option(
+    "--data",
+    multiple=True,
+    metavar="KEY=VALUE",
+    callback=answers,
+    help="Answer to a question; may be repeated.",
+)
+data_file = click.option(
+    "--data-file",
+    metavar="FILE",
+    callback=answers_file,
+    help="YAML file with answers.",
+)

@@ -41,19 +41,8 @@ class Request:
 @click.option("--data-uri", help="Address of the table to learn from.")
 @click.option("--target", help="Column to predict.")
 @click.option("--defaults", is_flag=True, help="Take the default of every question not answered.")
-@click.option(
-    "--data",
-    multiple=True,
-    metavar="KEY=VALUE",
-    callback=options.answers,
-    help="Answer to a question; may be repeated.",
-)
-@click.option(
-    "--data-file",
-    metavar="FILE",
-    callback=options.answers_file,
-    help="YAML file with answers.",
-)
+@options.data
+@options.data_file
 @click.option("--template", "address", help="Any Copier template: URL, gh:, gl:, path or bundle.")
 @click.option("--ref", help="Version of the template: a tag, branch or commit.")
 @options.trust

@@ -1,0 +1,152 @@
+"""mlscaffold update: a project on another version of its template, without losing a line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mlscaffold import config, git, options, output
+from mlscaffold.errors import MlscaffoldError
+
+if TYPE_CHECKING:
+    from mlscaffold.merge.plan import Plan
+    from mlscaffold.merge.update import Outcome
+
+_SHOWN = 6
+_WORDS = {"create": "created", "update": "updated", "merge": "merged", "delete": "deleted"}
+
+
+@click.command("update")
+@click.argument("path", metavar="[PATH]", default=".")
+@click.option("--to", metavar="REF", help="Version to go to: a tag, branch, commit, or current.")
+@options.data
+@options.data_file
+@click.option("--defaults", is_flag=True, help="Take the default of every new question.")
+@click.option("--answers-file", metavar="FILE", help="One answers file of several, below PATH.")
+@options.trust
+@click.option("--skip-tasks", is_flag=True, help="Leave out the template's tasks.")
+@click.option("--dry-run", is_flag=True, help="Print what would be done; write nothing.")
+@click.option("--diff", "with_diff", is_flag=True, help="Show the changes, line by line.")
+@click.option("--branch", metavar="NAME", help="Commit on a new branch; touch no file here.")
+@click.option("--abort", is_flag=True, help="Go back to before the last update.")
+@options.output_format
+def command(
+    path: str,
+    to: str | None,
+    data: dict[str, Any],
+    data_file: dict[str, Any],
+    defaults: bool,
+    answers_file: str | None,
+    trust: bool,
+    skip_tasks: bool,
+    dry_run: bool,
+    with_diff: bool,
+    branch: str | None,
+    abort: bool,
+    output_format: str,
+) -> None:
+    """Bring a project to another version of its template, without losing a line.
+
+    PATH is the project, by default the one you are in. The template's change since the recorded
+    version is merged into your files by git; what both sides changed becomes a conflict, as after
+    any merge. It is done wholly or not at all, and --abort takes it back.
+    """
+    git.check_version()
+    from mlscaffold.merge import update
+
+    if abort:
+        _print_aborted(update.abort(Path(path)), output_format)
+        return
+    settings = config.load()
+    outcome = update.run(
+        update.Request(
+            place=Path(path),
+            answers_file=answers_file,
+            to=to,
+            data={**data_file, **data},
+            trusts=lambda address: trust or settings.trusts(address),
+            ask=output.is_interactive() and not defaults and output_format == "text",
+            skip_tasks=skip_tasks,
+            dry_run=dry_run,
+            with_diff=with_diff,
+            branch=branch,
+        )
+    )
+    is_written = not (dry_run or outcome.is_empty or (branch and not outcome.commit))
+    if output_format == "json":
+        output.as_json(_describe(outcome, is_written))
+    else:
+        _print(outcome, is_written, branch)
+    if outcome.needs_look:
+        raise SystemExit(1)
+
+
+def _print_aborted(edited: Sequence[str], output_format: str) -> None:
+    if output_format == "json":
+        output.as_json({"aborted": True, "kept": list(edited)})
+    elif edited:
+        raise MlscaffoldError(f"Taken back, but for what was edited since: {', '.join(edited)}.")
+    else:
+        output.result("The project is as it was before the update.")
+
+
+def _describe(outcome: Outcome, is_written: bool) -> dict[str, Any]:
+    found = {
+        "path": str(outcome.root),
+        "written": is_written,
+        "needs_look": outcome.needs_look,
+        "updates": [plan.as_json() for plan in outcome.plans],
+        "commit": outcome.commit,
+        "notes": list(outcome.notes),
+        "unresolved": list(outcome.unresolved),
+    }
+    return {**found, "diff": outcome.diff} if outcome.diff else found
+
+
+def _print(outcome: Outcome, is_written: bool, branch: str | None) -> None:
+    for plan in outcome.plans:
+        output.result(_headline(plan))
+        for line in _lines(plan):
+            output.result(f"  {line}")
+    if outcome.diff:
+        output.result(outcome.diff)
+    for note in outcome.notes:
+        output.note(note)
+    if outcome.unresolved:
+        output.note(f"Still in conflict: {', '.join(outcome.unresolved)}")
+    if outcome.commit:
+        output.result(f"Commit {outcome.commit[:7]} on branch {branch}; nothing here was touched.")
+    elif any(plan.conflicts for plan in outcome.plans) and is_written:
+        output.result("Resolve it as after any git merge, then commit.")
+    if is_written and not outcome.commit:
+        output.result("To go back:  mlscaffold update --abort")
+    elif not outcome.is_empty and not outcome.commit:
+        output.result("Nothing was written.")
+
+
+def _headline(plan: Plan) -> str:
+    old, new = plan.names
+    if plan.is_empty:
+        return f"The project is on template {new}; there is nothing to do."
+    return f"template {new}" if plan.stays else f"template {old} → {new}"
+
+
+def _lines(plan: Plan) -> Iterator[str]:
+    """What happened, one line for each kind, and for each file that a person has to look at."""
+    for kind, word in _WORDS.items():
+        paths = [a.path for a in plan.actions if a.kind == kind and a.reason != "moved"]
+        if paths:
+            rest = f"  … {len(paths) - _SHOWN} more" if len(paths) > _SHOWN else ""
+            yield f"{word:<10}{'  '.join(paths[:_SHOWN])}{rest}"
+    for action in plan.of("move"):
+        note = f"   ({action.reason})" if action.reason else ""
+        yield f"{'moved':<10}{action.source} → {action.path}{note}"
+    for name, value in plan.defaults.items():
+        yield f"{'answered':<10}{name}: {value!r}, the default of a new question"
+    for action in plan.of("keep"):
+        yield f"{'kept':<10}{action.path}: {action.reason}"
+    for action in plan.conflicts:
+        yield f"{'conflict':<10}{action.path}  {action.reason}".rstrip()

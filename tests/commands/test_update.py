@@ -1,0 +1,385 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import copier
+import pytest
+import yaml
+from click.testing import CliRunner, Result
+from projects import LONG, edit, project, template
+from repositories import commit, git, tree, write
+
+from mlscaffold import environment
+from mlscaffold.cli import cli
+from mlscaffold.environment import StepError
+
+CONFIG = {"copier.yml": "name:\n  type: str\n  default: ann\n"}
+NEW_QUESTION = {"copier.yml": CONFIG["copier.yml"] + "size:\n  type: int\n  default: 3\n"}
+
+
+def update(*arguments: object) -> Result:
+    return CliRunner().invoke(cli, ["update", *map(str, arguments)])
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A project with an edit, one version behind."""
+    new = {**NEW_QUESTION, "a": "top\n" + LONG, "b/c": LONG, "n.jinja": "{{ size }}"}
+    template(tmp_path / "t", {**CONFIG, "a": LONG, "b": LONG, "same": ""}, {}, v2=("b",))
+    git(tmp_path / "t", "tag", "-d", "v2")
+    commit(tmp_path / "t", new, tag="v2")
+    made = project(tmp_path / "t", tmp_path / "p")
+    edit(made, {"a": LONG + "mine\n", "b": LONG + "mine\n"})
+    return made
+
+
+def test_update_merges_and_says_what_it_did(folder: Path) -> None:
+    done = update(folder)
+    assert done.exit_code == 0, done.output
+    assert done.stdout.splitlines() == [
+        "template v1 → v2",
+        "  created   n",
+        "  updated   .copier-answers.yml",
+        "  merged    a",
+        "  moved     b → b/c   (with your edits)",
+        "  answered  size: 3, the default of a new question",
+        "To go back:  mlscaffold update --abort",
+    ]
+    assert tree(folder)["a"].decode() == "top\n" + LONG + "mine\n"
+
+
+def test_a_second_update_changes_nothing(folder: Path) -> None:
+    assert update(folder).exit_code == 0
+    before = tree(folder)
+    again = update(folder)
+    assert (again.exit_code, tree(folder)) == (0, before)
+    assert again.stdout == "The project is on template v2; there is nothing to do.\n"
+
+
+def test_conflicts_and_kept_files_are_exit_code_1(folder: Path) -> None:
+    commit(folder.parent / "t", {"a": "other\n"}, tag="v3")
+    done = update(folder)
+    assert done.exit_code == 1
+    assert "  conflict  a  1 place" in done.stdout
+    assert "Resolve it as after any git merge, then commit." in done.stdout
+    again = update(folder)
+    assert again.exit_code == 1
+    assert "Still in conflict: a" in again.stderr
+
+
+def test_a_dry_run_prints_the_same_lines_and_writes_nothing(folder: Path) -> None:
+    before = tree(folder)
+    shown = update(folder, "--dry-run", "--diff")
+    assert (shown.exit_code, tree(folder)) == (0, before)
+    assert "+top" in shown.stdout
+    assert "Nothing was written." in shown.stdout
+    assert not (folder / ".git" / "mlscaffold").exists()
+    assert update(folder).stdout.splitlines()[:6] == shown.stdout.splitlines()[:6]
+
+
+def test_json_is_the_plan(folder: Path) -> None:
+    found = json.loads(update(folder, "--format", "json").stdout)
+    assert found["path"] == str(folder)
+    assert (found["written"], found["needs_look"]) == (True, False)
+    (one,) = found["updates"]
+    assert (one["from"], one["to"], one["defaults"]) == ("v1", "v2", {"size": 3})
+    assert {"path": "b/c", "kind": "move", "reason": "with your edits", "from": "b"} in (
+        one["actions"]
+    )
+
+
+def test_abort_goes_back(folder: Path) -> None:
+    before = tree(folder)
+    update(folder)
+    assert update(folder, "--abort").stdout == "The project is as it was before the update.\n"
+    assert tree(folder) == before
+    assert git(folder, "status", "--short") == ""
+    again = update(folder, "--abort")
+    assert (again.exit_code, "There is no update" in again.stderr) == (2, True)
+
+
+def test_abort_names_what_was_edited_since(folder: Path) -> None:
+    update(folder)
+    write(folder, {"a": "edited\n"})
+    done = update(folder, "--abort")
+    assert done.exit_code == 2
+    assert "edited since: a." in done.stderr
+
+
+def test_a_branch_gets_the_commit_and_nothing_else_changes(folder: Path) -> None:
+    before = tree(folder)
+    done = update(folder, "--branch", "up")
+    assert done.exit_code == 0, done.output
+    assert "on branch up; nothing here was touched." in done.stdout
+    assert tree(folder) == before
+    assert git(folder, "show", "up:b/c").endswith("mine")
+    assert update(folder, "--branch", "up").exit_code == 2
+
+
+def test_conflicts_are_not_committed_to_a_branch(folder: Path) -> None:
+    commit(folder.parent / "t", {"a": "other\n"}, tag="v3")
+    done = update(folder, "--branch", "up")
+    assert done.exit_code == 1
+    assert "no branch was made" in done.stderr
+    assert git(folder, "branch", "--list", "up") == ""
+
+
+def test_answers_are_given_and_renames_follow(tmp_path: Path) -> None:
+    template(tmp_path / "t", {**CONFIG, "{{ name }}/x.jinja": "{{ name }}\n" + LONG})
+    folder = project(tmp_path / "t", tmp_path / "p")
+    edit(folder, {"ann/x": "ann\n" + LONG + "mine\n"})
+    write(tmp_path, {"answers.yml": "name: eve\n"})
+    done = update(folder, "--to", "current", "--data-file", tmp_path / "answers.yml")
+    assert done.exit_code == 0, done.output
+    assert tree(folder)["eve/x"].decode() == "eve\n" + LONG + "mine\n"
+    assert "ann/x" not in tree(folder)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--to", "v9"], "Unknown ref 'v9'"),
+        (["--data", "nome=x"], "Did you mean name"),
+        (["--data", "name"], "has no '='"),
+        (["--answers-file", "nope.yml"], "no such file"),
+        (["--answers-file", "../x"], "name a file below"),
+        (["--branch", "a..b"], "no branches of that name"),
+        (["--branch", "main"], "a branch main already"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(
+    folder: Path, arguments: list[str], words: str
+) -> None:
+    done = update(folder, *arguments)
+    assert done.exit_code == 2, done.output
+    assert words in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert git(folder, "status", "--short") == ""
+
+
+def test_a_folder_that_is_no_project_is_one_line(tmp_path: Path) -> None:
+    assert "no answers file" in update(tmp_path).stderr
+    assert "is not a folder" in update(tmp_path / "nope").stderr
+
+
+def test_a_credential_in_the_address_is_never_printed(folder: Path) -> None:
+    secret = "hunter" + "2hunter2"
+    file = folder / ".copier-answers.yml"
+    address = f"https://me:{secret}@localhost/t.git"
+    file.write_text(file.read_text().replace(str(folder.parent / "t"), address))
+    done = update(folder)
+    assert done.exit_code == 2
+    assert "holds a credential" in done.stderr
+    assert secret not in done.output
+
+
+# Several answers files
+
+
+def layered(tmp_path: Path) -> Path:
+    template(tmp_path / "t", {**CONFIG, "a": "1\n"}, {"a": "2\n"})
+    template(tmp_path / "u", {"copier.yml": "other:\n  default: x\n", "b": "1\n"}, {"b": "2\n"})
+    folder = project(tmp_path / "t", tmp_path / "p")
+    copier.run_copy(
+        str(tmp_path / "u"),
+        folder,
+        answers_file=".copier-answers.ci.yml",
+        vcs_ref="v1",
+        defaults=True,
+        quiet=True,
+    )
+    edit(folder, {})
+    return folder
+
+
+def test_every_answers_file_is_updated(tmp_path: Path) -> None:
+    folder = layered(tmp_path)
+    done = update(folder, "--data", "other=y")
+    assert done.exit_code == 0, done.output
+    assert done.stdout.count("template v1 → v2") == 2
+    assert (tree(folder)["a"], tree(folder)["b"]) == (b"2\n", b"2\n")
+    assert b"other: y" in tree(folder)[".copier-answers.ci.yml"]
+    assert update(folder, "--data", "nothing=y").exit_code == 2
+
+
+def test_one_answers_file_of_several(tmp_path: Path) -> None:
+    folder = layered(tmp_path)
+    assert update(folder, "--answers-file", ".copier-answers.ci.yml").exit_code == 0
+    assert (tree(folder)["a"], tree(folder)["b"]) == (b"1\n", b"2\n")
+
+
+# A template's own code
+
+
+def test_tasks_run_once_and_only_if_trusted(tmp_path: Path) -> None:
+    tasks = {"copier.yml": "_tasks: ['echo run >> ran', 'echo noise']\n"}
+    template(tmp_path / "t", {"copier.yml": "", "a": "1\n"}, {**tasks, "a": "2\n"})
+    folder = project(tmp_path / "t", tmp_path / "p")
+    refused = update(folder)
+    assert refused.exit_code == 2
+    assert "(tasks)" in refused.stderr
+    assert tree(folder)["a"] == b"1\n"
+    assert update(folder, "--dry-run").exit_code == 0
+    assert update(folder, "--skip-tasks").exit_code == 0
+    assert "ran" not in tree(folder)
+    assert update(folder, "--abort").exit_code == 0
+    done = update(folder, "--trust", "--format", "json")
+    assert json.loads(done.stdout)["written"]
+    assert tree(folder)["ran"] == b"run\n"
+    assert update(folder, "--abort").exit_code == 0
+    assert "ran" not in tree(folder)
+    assert git(folder, "status", "--short") == ""
+
+
+def test_a_trusted_prefix_runs_tasks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tasks = {"copier.yml": "_tasks: ['touch ran']\n"}
+    template(tmp_path / "t", {"copier.yml": ""}, {**tasks, "a": ""})
+    folder = project(tmp_path / "t", tmp_path / "p")
+    write(tmp_path, {"config.toml": f'trust = ["{tmp_path}/"]\n'})
+    monkeypatch.setenv("MLSCAFFOLD_CONFIG", str(tmp_path / "config.toml"))
+    assert update(folder).exit_code == 0
+    assert "ran" in tree(folder)
+
+
+MIGRATION = """\
+name:
+  default: ann
+_migrations:
+  - version: v2
+    when: "{{ _stage == 'before' }}"
+    command: sed -i s/ann/eve/ .copier-answers.yml && echo migrated >> own && touch fresh
+  - version: v2
+    command: echo after-$VERSION_FROM-$VERSION_TO >> log
+"""
+
+
+def test_migrations_change_answers_and_files_and_abort_takes_them_back(tmp_path: Path) -> None:
+    old = {**CONFIG, "a.jinja": "{{ name }} 1\n"}
+    template(tmp_path / "t", old, {"copier.yml": MIGRATION, "a.jinja": "{{ name }} 2\n"})
+    folder = project(tmp_path / "t", tmp_path / "p")
+    edit(folder, {"own": "o\n"})
+    before = tree(folder)
+    assert "migrations" in update(folder).stderr
+    done = update(folder, "--trust")
+    assert done.exit_code == 0, done.output
+    files = tree(folder)
+    assert files["a"] == b"eve 2\n"
+    assert files["own"] == b"o\nmigrated\n"
+    assert files["log"] == b"after-v1-v2\n"
+    assert b"name: eve" in files[".copier-answers.yml"]
+    assert update(folder, "--abort").exit_code == 0
+    assert tree(folder) == before
+    assert git(folder, "status", "--short") == ""
+
+
+def test_a_failing_migration_leaves_everything_as_it_was(tmp_path: Path) -> None:
+    failing = MIGRATION.replace("touch fresh", "exit 3")
+    template(tmp_path / "t", CONFIG, {"copier.yml": failing})
+    folder = project(tmp_path / "t", tmp_path / "p")
+    edit(folder, {"own": "o\n"})
+    before = tree(folder)
+    assert update(folder, "--trust").exit_code == 2
+    assert tree(folder) == before
+    write(folder, {"own": "not committed\n"})
+    assert "Commit or stash it" in update(folder, "--trust").stderr
+
+
+# uv.lock
+
+PYPROJECT = '[project]\nname = "p"\nversion = "0"\ndependencies = [{}]\n'
+
+
+@pytest.fixture
+def locked_project(tmp_path: Path) -> Path:
+    old, new = PYPROJECT.format('"click"'), PYPROJECT.format('"click", "rich"')
+    template(tmp_path / "t", {**CONFIG, "pyproject.toml": old}, {"pyproject.toml": new})
+    folder = project(tmp_path / "t", tmp_path / "p")
+    edit(folder, {"uv.lock": "old\n"})
+    return folder
+
+
+def test_the_lock_is_brought_along(locked_project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(environment, "lock", lambda root: write(root, {"uv.lock": "new\n"}))
+    assert update(locked_project).exit_code == 0
+    assert tree(locked_project)["uv.lock"] == b"new\n"
+    assert update(locked_project, "--abort").exit_code == 0
+    assert tree(locked_project)["uv.lock"] == b"old\n"
+
+
+def test_a_lock_that_cannot_be_made_says_what_to_type(
+    locked_project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_root: Path) -> None:
+        raise StepError("no network", "uv lock")
+
+    monkeypatch.setattr(environment, "lock", fail)
+    done = update(locked_project)
+    assert done.exit_code == 0
+    assert done.stderr == "uv.lock is as it was: no network. Type: uv lock\n"
+
+
+# With Copier
+
+
+def test_copier_goes_on_where_we_end_and_the_other_way_round(folder: Path) -> None:
+    source = folder.parent / "t"
+    assert update(folder).exit_code == 0
+    edit(folder, {})
+    commit(source, {"a": "newer\n" + "top\n" + LONG}, tag="v3")
+    check = subprocess.run(
+        [Path(sys.executable).with_name("copier"), "check-update", "--output-format", "json"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+    )
+    assert json.loads(check.stdout)["update_available"] is True, check.stderr
+    copier.run_update(folder, defaults=True, overwrite=True, quiet=True)
+    assert tree(folder)["a"].decode() == "newer\ntop\n" + LONG + "mine\n"
+    edit(folder, {})
+    commit(source, {"new": "4\n"}, tag="v4")
+    assert update(folder).exit_code == 0
+    answers = yaml.safe_load(tree(folder)[".copier-answers.yml"])
+    assert answers["_commit"] == "v4"
+    assert "new" in tree(folder)
+
+
+# As a program of its own
+
+
+def start(folder: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "mlscaffold", "update", str(folder)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
+    )
+
+
+def test_of_several_at_once_one_wins(folder: Path) -> None:
+    running = [start(folder) for _ in range(4)]
+    for one in running:
+        one.communicate()
+    codes = sorted(one.returncode for one in running)
+    assert codes[0] == 0
+    assert set(codes) <= {0, 2}
+    assert tree(folder)["a"].decode() == "top\n" + LONG + "mine\n"
+
+
+def test_an_interruption_is_exit_code_130_and_leaves_no_trace(folder: Path) -> None:
+    before = tree(folder)
+    running = start(folder)
+    time.sleep(0.25)
+    running.send_signal(signal.SIGINT)
+    _, text = running.communicate()
+    if running.returncode == 130:
+        assert text.endswith("Interrupted.\n")
+        assert tree(folder) == before
+    else:
+        assert running.returncode in (0, -signal.SIGINT)
