@@ -9,6 +9,17 @@ import pytest
 from repositories import TEMPLATE, Files, commit
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--examples", type=int, default=1000, help="how many random updates the slow tests make"
+    )
+
+
+@pytest.fixture
+def examples(request: pytest.FixtureRequest) -> int:
+    return int(request.config.getoption("--examples"))
+
+
 @pytest.fixture(autouse=True)
 def isolated(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A home of its own, with an author, and no variable that leads elsewhere."""

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from mlscaffold import git
 from mlscaffold.errors import MlscaffoldError
 from mlscaffold.merge import trees
-from mlscaffold.merge.objects import Objects
+from mlscaffold.merge.objects import FOLDER, Objects
 from mlscaffold.merge.plan import Action, Plan
 from mlscaffold.merge.repository import Repository
 
@@ -59,7 +59,8 @@ def in_the_way(objects: Objects, ours: str, path: str) -> str | None:
         folder = "/".join(parts[:end])
         place = top / folder
         if place.is_symlink() or (place.exists() and not place.is_dir()):
-            return folder if objects.look_up(ours, folder) is None else None
+            known = objects.look_up(ours, folder)
+            return folder if known is None or known.mode == FOLDER else None
     place = top / path
     if place.is_symlink() or place.is_file():
         return path

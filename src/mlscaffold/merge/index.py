@@ -10,6 +10,7 @@ from pathlib import Path
 from mlscaffold import git
 from mlscaffold.errors import MlscaffoldError
 from mlscaffold.merge.journal import Journal
+from mlscaffold.merge.objects import SUBMODULE
 from mlscaffold.merge.plan import Action, Plan
 from mlscaffold.merge.repository import Repository
 
@@ -38,7 +39,8 @@ def entries(repository: Repository, paths: Sequence[str]) -> str:
 
 def copy_objects(plan: Plan, actions: Iterable[Action]) -> None:
     """Gives the repository the contents that its index is going to name."""
-    found = {entry.oid for action in actions for entry in action.stages.values()}
+    staged = [entry for action in actions for entry in action.stages.values()]
+    found = {entry.oid for entry in staged if entry.mode != SUBMODULE}
     if found:
         repository = plan.objects.repository
         given = "".join(f"{oid}\n" for oid in sorted(found)).encode()
