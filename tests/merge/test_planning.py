@@ -161,6 +161,20 @@ def test_both_renamed_differently_keeps_both_contents(tmp_path: Path) -> None:
         assert b"mine\n" in content(plan, "mine")
 
 
+def test_a_link_that_both_renamed_is_there_under_both_names(tmp_path: Path) -> None:
+    source = template(tmp_path / "t", {"copier.yml": "_preserve_symlinks: true\n"})
+    (source / "a").symlink_to("elsewhere")
+    commit(source, {}, tag="v1.1")
+    folder = project(source, tmp_path / "p", ref="v1.1")
+    git(source, "mv", "a", "theirs")
+    commit(source, {}, tag="v2")
+    git(folder, "mv", "a", "mine")
+    edit(folder, {})
+    with planned(folder) as plan:
+        assert kinds(plan) == {"a": "conflict", "mine": "conflict", "theirs": "conflict"}
+        assert content(plan, "mine") == content(plan, "theirs") == b"elsewhere"
+
+
 # The answers file and _skip_if_exists
 
 

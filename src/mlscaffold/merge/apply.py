@@ -82,6 +82,16 @@ def recover(repository: Repository) -> str | None:
     return "An update that had been interrupted was taken back" + _kept(edited)
 
 
+def check_not_interrupted(repository: Repository) -> None:
+    """Raises for a project that is between two versions, as an update of it was killed."""
+    record = journal.read(repository)
+    if record is not None and record.state == APPLYING:
+        raise MlscaffoldError(
+            f"An update of {repository.top} is running or was interrupted. To go back: "
+            "mlscaffold update --abort"
+        )
+
+
 def abort(repository: Repository) -> tuple[str, ...]:
     """Takes the last update back; the paths of files that were edited since, which stay.
 

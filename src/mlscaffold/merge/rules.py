@@ -85,8 +85,10 @@ def _conflicts(facts: Facts, changed: Changed) -> Iterator[Action]:
         kinds = " ".join(remarks[path])
         if "file/directory" in kinds or _is_folder_on_one_side(facts, path):
             yield from _file_against_folder(facts, path, stages, changed)
-        elif "rename/rename" not in kinds and (2 not in stages or 3 not in stages):
+        elif "rename/rename" not in kinds and not (2 in stages and 3 in stages):
             yield from _delete_against_change(facts, path, stages, changed)
+        elif "rename/rename" in kinds and not (2 in stages and 3 in stages):
+            yield _renamed_twice(facts, path, stages, kinds, changed)
         elif _cannot_be_marked(stages, kinds):
             yield from _ours_with_theirs_beside(facts, path, stages, changed)
         else:
@@ -121,6 +123,16 @@ def _cannot_be_marked(stages: Stages, kinds: str) -> bool:
     modes = {stages[stage].mode for stage in (2, 3) if stage in stages}
     is_odd = any(not entry.is_text_or_binary for entry in stages.values() if entry)
     return "binary" in kinds or LINK in modes or is_odd
+
+
+def _renamed_twice(facts: Facts, path: str, stages: Stages, kinds: str, changed: Changed) -> Action:
+    """One of the names of a file that both sides renamed, each to another name."""
+    action = _marked(facts, path, stages, changed)
+    reason = "you and the template gave this file different names"
+    if action.after is None or not _cannot_be_marked(stages, kinds):
+        return replace(action, reason=reason)
+    side = facts.ours_at(path) if 2 in stages else facts.new.get(path)
+    return replace(action, reason=reason, after=side or action.after)
 
 
 def _ours_with_theirs_beside(
@@ -160,7 +172,7 @@ def _marked(facts: Facts, path: str, stages: Stages, changed: Changed) -> Action
     after = facts.objects.look_up(facts.merged.tree, path)
     changed.pop(path, None)
     reason = ""
-    if after is not None:
+    if after is not None and after.is_text_or_binary:
         data = three_way.relabel(facts.objects.read(after.oid), facts.merged, facts.names)
         after = Entry(after.mode, facts.objects.write("blob", data))
         places = len(re.findall(rb"(?m)^<{7,} yours", data))

@@ -170,7 +170,7 @@ def _candidates(
         for path, entry in objects.files(ours)
         if path.startswith(start)
         and path not in known
-        and entry.is_text_or_binary
+        and entry.mode != SUBMODULE
         and PurePosixPath(path).suffix in suffixes
     ]
     found.sort(key=lambda path: (PurePosixPath(path).name not in names, path.count("/"), path))

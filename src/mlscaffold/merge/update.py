@@ -68,6 +68,7 @@ def run(request: Request) -> Outcome:
     found = answers.find(request.place, request.answers_file)
     project = repository.open_at(found[0].root)
     if request.dry_run:
+        apply.check_not_interrupted(project)
         return _update(request, project, found, ())
     if request.branch:
         branch.check_name(project, request.branch)
@@ -82,7 +83,9 @@ def abort(place: Path) -> tuple[str, ...]:
     """Takes the last update back; the paths of files that were edited since, and so stay."""
     project = repository.open_at(_root(place))
     with journal.locked(project):
-        return () if apply.recover(project) else apply.abort(project)
+        if apply.recover(project) and journal.read(project) is None:
+            return ()
+        return apply.abort(project)
 
 
 def _root(place: Path) -> Path:
