@@ -46,6 +46,13 @@ def test_check_out_takes_a_tag_a_branch_or_head(repository: Make, ref: str) -> N
     assert store.check_out(str(repository()), ref).version == "v1.0.0"
 
 
+def test_of_several_tags_on_a_commit_the_one_asked_for_is_the_version(repository: Make) -> None:
+    folder = repository()
+    git(folder, "tag", "v1.5.0")
+    found = [store.check_out(str(folder), ref).version for ref in ("v1.0.0", "v1.5.0", None)]
+    assert found == ["v1.0.0", "v1.5.0", "v1.5.0"]
+
+
 @pytest.mark.parametrize("ref", ["v1.0.1", "--upload-pack=touch x", "a..b", ""])
 def test_an_unknown_ref_names_the_closest(repository: Make, ref: str) -> None:
     with pytest.raises(MlscaffoldError, match="Unknown ref"):

@@ -28,7 +28,7 @@ def is_older(one: Checkout, other: Checkout) -> bool:
     """Whether one is older than other: by their versions, or else by the template's history."""
     if one.commit == other.commit:
         return False
-    first, second = _version(str(one.version)), _version(str(other.version))
+    first, second = version_of(str(one.version)), version_of(str(other.version))
     if first and second and first != second:
         return first < second
     assert one.mirror
@@ -38,7 +38,7 @@ def is_older(one: Checkout, other: Checkout) -> bool:
 
 def between(old: Checkout, new: Checkout) -> tuple[Release, ...]:
     """The releases after old, up to new, the oldest first."""
-    first, last = _version(str(old.version)), _version(str(new.version))
+    first, last = version_of(str(old.version)), version_of(str(new.version))
     if new.mirror is None or first is None or last is None:
         return ()
     form = "--format=%(creatordate:unix) %(refname:lstrip=2)"
@@ -46,7 +46,7 @@ def between(old: Checkout, new: Checkout) -> tuple[Release, ...]:
     found = []
     for line in lines:
         seconds, _, tag = line.partition(" ")
-        version = _version(tag)
+        version = version_of(tag)
         if version and first < version <= last and not version.is_prerelease:
             found.append((version, Release(tag, datetime.fromtimestamp(int(seconds), UTC))))
     return tuple(release for _, release in sorted(found, key=lambda pair: pair[0]))
@@ -67,16 +67,16 @@ def changelog(old: Checkout, new: Checkout) -> str:
 
 
 def _sections(text: str, old: Checkout, new: Checkout) -> Iterator[str]:
-    first, last = _version(str(old.version)), _version(str(new.version))
+    first, last = version_of(str(old.version)), version_of(str(new.version))
     starts = list(_HEADING.finditer(text))
     ends = [*(start.start() for start in starts), len(text)]
     for start, end in zip(starts, ends[1:], strict=True):
-        version = _version(start[1])
+        version = version_of(start[1])
         if first and last and version and first < version <= last:
             yield text[start.start() : end].strip()
 
 
-def _version(described: str) -> Version | None:
+def version_of(described: str) -> Version | None:
     """The version that `git describe` names; commits after a tag come after its version."""
     if found := re.fullmatch(r"(.+)-(\d+)-g([0-9a-f]+)", described):
         described = f"{found[1]}.post{found[2]}+{found[3]}"

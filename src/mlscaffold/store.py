@@ -105,11 +105,11 @@ def check_out(address: str | None, ref: str | None, *, fetch: bool = True) -> Ch
         return Checkout(address, Path(source))
     with files.locked(home() / "lock"):
         mirror = _mirror(address, source, fetch=fetch)
-        commit = _commit(mirror, ref, is_builtin=address == builtin_address())
+        commit, tag = _commit(mirror, ref, is_builtin=address == builtin_address())
         folder = _folder(mirror.path, commit)
-    at_head = commit == mirror.head
-    version = mirror.version if at_head else _describe(mirror.path, commit)
-    return Checkout(address, folder, commit, version, mirror.path)
+    version = mirror.version if commit == mirror.head else None
+    return Checkout(address, folder, commit, tag or version or _describe(mirror.path, commit),
+                    mirror.path)  # fmt: skip
 
 
 def uncommitted(address: str | None) -> bool:
@@ -226,19 +226,19 @@ def _describe(mirror: Path, commit: str) -> str:
     return git.run("describe", "--tags", "--always", commit, cwd=mirror)
 
 
-def _commit(mirror: _Mirror, ref: str | None, *, is_builtin: bool) -> str:
+def _commit(mirror: _Mirror, ref: str | None, *, is_builtin: bool) -> tuple[str, str | None]:
+    """The commit that ref names, and the tag if it is one: a commit can have several."""
     if ref is None:
         ref = None if is_builtin else _newest_release(mirror.path)
-        if ref is None:
-            return mirror.head
-    if ref == "HEAD":
-        return mirror.head
+    if ref is None or ref == "HEAD":
+        return mirror.head, None
     for candidate in (f"refs/tags/{ref}", f"refs/heads/{ref}", ref):
         try:
             pattern = f"{candidate}^{{commit}}"
-            return git.run("rev-parse", "--verify", "--end-of-options", pattern, cwd=mirror.path)
+            found = git.run("rev-parse", "--verify", "--end-of-options", pattern, cwd=mirror.path)
         except git.GitError:
             continue
+        return found, ref if candidate.startswith("refs/tags/") else None
     names = git.run("for-each-ref", "--format=%(refname:lstrip=2)", "refs/tags", "refs/heads",
                     cwd=mirror.path)  # fmt: skip
     raise RefError(unknown("ref", ref, names.split()).message)

@@ -6,7 +6,8 @@ import contextlib
 import io
 import warnings
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from copy import deepcopy
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,6 +19,7 @@ from copier import _settings, _template, errors
 
 from mlscaffold import store
 from mlscaffold.errors import MlscaffoldError, unknown
+from mlscaffold.releases import version_of
 from mlscaffold.worker import FastWorker, can_render_fast
 
 _WHAT_TEMPLATES_GET_WRONG = (
@@ -37,11 +39,15 @@ AnyWorker = TypeVar("AnyWorker", bound=FastWorker)
 
 @dataclass(frozen=True)
 class Template:
-    """A checkout's questions, and what of it would run code of its own."""
+    """A checkout's questions, and what of it would run code of its own.
+
+    raw: its whole copier.yml, so that it is read once
+    """
 
     checkout: store.Checkout
     questions: Mapping[str, Mapping[str, Any]]
     unsafe: tuple[str, ...]
+    raw: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def has_tasks(self) -> bool:
@@ -54,7 +60,8 @@ def read(checkout: store.Checkout) -> Template:
         source = _known(_template.Template(url=checkout.address), checkout)
         config, questions = source.config_data, source.questions_data
         features = ("jinja_extensions", "migrations", "tasks")
-        return Template(checkout, questions, tuple(name for name in features if config.get(name)))
+        unsafe = tuple(name for name in features if config.get(name))
+        return Template(checkout, questions, unsafe, deepcopy(source._raw_config))
 
 
 def check_questions(template: Template, answers: Mapping[str, Any]) -> None:
@@ -160,6 +167,8 @@ def worker(
         **settings,
     )
     source = _known(made.template, checkout)
+    if template.raw:
+        vars(source)["_raw_config"] = deepcopy(dict(template.raw))
     for details in source.questions_data.values():
         details.setdefault("qmark", "?")
     return made
@@ -173,6 +182,8 @@ def _known(source: _template.Template, checkout: store.Checkout) -> _template.Te
         commit=checkout.version,
         commit_hash=checkout.commit,
     )
+    if checkout.version and (version := version_of(checkout.version)):
+        vars(source)["version"] = version
     return source
 
 

@@ -12,7 +12,14 @@ from mlscaffold.answers import Answers
 from mlscaffold.errors import MlscaffoldError
 from mlscaffold.releases import is_older
 from mlscaffold.template import Template
-from mlscaffold.worker import Phase, VersionWorker, known_answers, operation, stdout_to_stderr
+from mlscaffold.worker import (
+    Phase,
+    VersionWorker,
+    can_render_fast,
+    known_answers,
+    operation,
+    stdout_to_stderr,
+)
 
 CURRENT = "current"
 
@@ -27,7 +34,7 @@ class Step:
 
     @property
     def stays(self) -> bool:
-        return self.old.checkout.commit == self.new.checkout.commit
+        return self.old.checkout == self.new.checkout
 
     @property
     def names(self) -> tuple[str, str]:
@@ -43,6 +50,7 @@ class Rendered:
     answers_file: the answers file in it
     defaults: the questions that nobody answered yet, with the defaults they took
     skips: whether a path (with "/") is left alone where it exists: _skip_if_exists
+    has_seeds: whether there are such paths
     context: what tasks and migrations see of the answers
     """
 
@@ -50,6 +58,7 @@ class Rendered:
     answers_file: str
     defaults: Mapping[str, Any]
     skips: Callable[[str], bool]
+    has_seeds: bool
     context: Any
 
 
@@ -180,6 +189,11 @@ def _worker(
     trusted: bool = False,
     exclude: Sequence[str] = (),
 ) -> VersionWorker:
+    if not can_render_fast():
+        raise MlscaffoldError(
+            "This release of Copier is one that mlscaffold does not know. Install copier 9.19.1, "
+            "or update with copier update."
+        )
     worker = template.worker(
         VersionWorker,
         source,
@@ -205,6 +219,7 @@ def _render(worker: VersionWorker, source: Template) -> Rendered:
         answers_file=worker.answers_relpath.as_posix(),
         defaults=worker.defaults_taken(),
         skips=lambda path: matches(Path(path)),
+        has_seeds=bool(worker.all_skip_if_exists),
         context=worker.answers,
     )
 

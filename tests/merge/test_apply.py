@@ -199,7 +199,7 @@ def test_killed_before_it_begins_it_was_never_there(
     assert state(folder) == before
     project_ = repository.open_at(folder)
     assert apply.recover(project_) is None
-    assert not (project_.state / "next").exists()
+    assert not list(project_.state.glob("next-*"))
 
 
 def test_killed_under_gits_lock_the_lock_is_cleared(

@@ -61,7 +61,7 @@ def start(folder: Path, branch: str = "", **options: Any) -> subprocess.Popen[st
 def begins(folder: Path, running: subprocess.Popen[str]) -> None:
     """Waits until the update starts to prepare its journal, or is over."""
     place = folder / ".git" / "mlscaffold"
-    while running.poll() is None and not ((place / "next").exists() or (place / "update").exists()):
+    while running.poll() is None and not any(place.glob("[nu]*")):
         time.sleep(0.0005)
 
 

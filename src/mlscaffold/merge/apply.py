@@ -30,8 +30,7 @@ def apply(plans: Sequence[Plan]) -> None:
     for plan in plans:
         check.check_clean(plan)
     index.check_unlocked(repository)
-    prepared = repository.state / "next"
-    shutil.rmtree(prepared, ignore_errors=True)
+    prepared = journal.new_folder(repository)
     try:
         record = _prepare(plans, actions, before, prepared)
     except BaseException:
@@ -68,7 +67,7 @@ def recover(repository: Repository) -> str | None:
     """
     record = journal.read(repository)
     if record is None or record.state != APPLYING:
-        shutil.rmtree(repository.state / "next", ignore_errors=True)
+        journal.remove_unfinished(repository)
         return None
     index.clear_stale_lock(repository, journal.folder(repository))
     is_staged = not record.staged or index.is_staged(repository, record.paths_in_index)

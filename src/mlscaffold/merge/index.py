@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -104,11 +105,9 @@ def clear_stale_lock(repository: Repository, journal: Path) -> None:
 
 
 def _replace(repository: Repository, journal: Path, lines: str) -> None:
-    lock, ours, fresh = (
-        repository.git_dir / "index.lock",
-        journal / "lock",
-        journal / "new-index",
-    )
+    lock, ours = repository.git_dir / "index.lock", journal / "lock"
+    # A folder of its own: the git of a killed update may still be at work on another one.
+    fresh = Path(tempfile.mkdtemp(dir=journal)) / "index"
     _lock(repository, lock, ours)
     try:
         if repository.index.exists():

@@ -12,6 +12,7 @@ import json
 import os
 import shutil
 import stat
+import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
@@ -101,6 +102,18 @@ def finish(repository: Repository, journal: Journal) -> Journal:
     done = replace(journal, state=DONE)
     write(folder(repository), done)
     return done
+
+
+def new_folder(repository: Repository) -> Path:
+    """A folder to prepare a journal in, which no process of a killed update can be writing to."""
+    repository.state.mkdir(exist_ok=True)
+    return Path(tempfile.mkdtemp(prefix="next-", dir=repository.state))
+
+
+def remove_unfinished(repository: Repository) -> None:
+    """Removes what killed updates had prepared and not begun."""
+    for left in repository.state.glob("next-*"):
+        shutil.rmtree(left, ignore_errors=True)
 
 
 def begin(repository: Repository, prepared: Path) -> None:
@@ -211,7 +224,7 @@ def _prune(empty: Path, top: Path) -> None:
 
 def keep_before(repository: Repository, place: Path, paths: Iterable[str]) -> None:
     """Copies the files as they are into a journal that is being prepared."""
-    (place / "before").mkdir(parents=True)
+    (place / "before").mkdir()
     for number, path in enumerate(paths):
         source = repository.top / path
         if source.is_file() or source.is_symlink():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -59,7 +60,8 @@ def _plan(
     repository = objects.repository
     answers_file = repository.prefix + new.answers_file
     if new is old:
-        return _described(step, objects, ours, answers_file, (), new)
+        missing = () if from_head else tuple(_missing_seeds(objects, ours, new))
+        return _described(step, objects, ours, answers_file, missing, new)
     before = trees.hash_render(objects, old.folder, ours)
     after = trees.hash_render(objects, new.folder, ours)
     untracked: Files = {}
@@ -92,6 +94,18 @@ def _plan(
         is_seeded=is_seeded,
     )
     return _described(step, objects, ours, answers_file, rules.decide(facts), new)
+
+
+def _missing_seeds(objects: Objects, ours: str, new: Rendered) -> Iterator[Action]:
+    """Files of _skip_if_exists that are not there; Copier makes them again at every update."""
+    start = len(objects.repository.prefix)
+    if not new.has_seeds:
+        return
+    for path, entry in trees.hash_render(objects, new.folder, ours).items():
+        place = objects.repository.top / path
+        is_missing = objects.look_up(ours, path) is None and not os.path.lexists(place)
+        if is_missing and new.skips(path[start:]):
+            yield Action(path, "create", None, entry)
 
 
 def _described(

@@ -98,9 +98,8 @@ def note(
 
 
 def _start(repository: Repository, names: tuple[str, str]) -> Journal:
-    prepared = repository.state / "next"
-    shutil.rmtree(prepared, ignore_errors=True)
-    (prepared / "before").mkdir(parents=True)
+    prepared = journal.new_folder(repository)
+    (prepared / "before").mkdir()
     record = Journal(DONE, repository.head, names, ())
     journal.write(prepared, record)
     journal.begin(repository, prepared)

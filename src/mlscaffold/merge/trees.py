@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator, Mapping, Set
 from pathlib import Path, PurePosixPath
 
 from mlscaffold import git
-from mlscaffold.errors import MlscaffoldError
 from mlscaffold.merge.objects import FOLDER, LINK, SUBMODULE, Changes, Entry, Objects, mode_of
 
 Files = dict[str, Entry]
@@ -26,12 +25,11 @@ def place_for(folder: Path, prefix: str, name: str) -> Path:
 def hash_render(objects: Objects, place: Path, ours: str) -> Files:
     """The files below place by their paths in the repository, written to objects.
 
-    The project's own attributes count, and a file that it has with other line ends than its
-    attributes ask for is taken as it is.
+    What would be in git's own folder is left out. The project's own attributes count, and a file
+    that it has with other line ends than its attributes ask for is taken as it is.
     """
     prefix = objects.repository.prefix
-    paths = sorted(_relative_paths(place))
-    _check_names(paths)
+    paths = sorted(path for path in _relative_paths(place) if not _is_gits_own(path))
     base = place
     for _ in PurePosixPath(prefix).parts:
         base = base.parent
@@ -54,13 +52,12 @@ def _relative_paths(place: Path) -> Iterator[str]:
             yield Path(folder, name).relative_to(place).as_posix()
 
 
-def _check_names(paths: Iterable[str]) -> None:
-    """Raises for a path by which a template would reach into git's own folder."""
-    for path in paths:
-        for part in path.split("/"):
-            plain = part.encode("ascii", "ignore").decode().lower().rstrip(". ")
-            if plain in (".git", "git~1"):
-                raise MlscaffoldError(f"The template renders {path!r}, which is git's own folder.")
+def _is_gits_own(path: str) -> bool:
+    """Whether a path reaches into git's folder, where a template could make it run programs."""
+    plain = (
+        part.encode("ascii", "ignore").decode().lower().rstrip(". ") for part in path.split("/")
+    )
+    return any(part in (".git", "git~1") for part in plain)
 
 
 def _lay_attributes(objects: Objects, place: Path, base: Path, paths: list[str]) -> list[str]:

@@ -113,7 +113,7 @@ def _update(
             plans = tuple(plan for plan, _ in pairs)
             diff = "\n".join(map(diff_of, plans)) if request.with_diff else ""
             outcome = Outcome(found[0].root, plans, notes, diff)
-            if outcome.is_empty:
+            if outcome.is_empty and all(step.stays for step in steps):
                 return replace(outcome, unresolved=index.unresolved(project))
             if request.dry_run:
                 return outcome
