@@ -11,7 +11,7 @@ from projects import LONG, edit, planned, project, template
 from repositories import Files, commit, git, tree, write
 
 from mlscaffold.errors import MlscaffoldError
-from mlscaffold.merge import apply, index, journal, repository
+from mlscaffold.merge import apply, index, journal, placing, repository
 
 CONFIG = {"copier.yml": "name:\n  default: ann\n"}
 OLD: Files = {"a": LONG, "edited": "1\n", "gone": "x\n", "moved": LONG + "m\n", "file": "1\n"}
@@ -182,7 +182,7 @@ def test_killed_between_two_files_it_is_taken_back_by_the_next_run(
     folder: Path, monkeypatch: pytest.MonkeyPatch, after: int
 ) -> None:
     before = state(folder)
-    _die_in(folder, monkeypatch, journal, "_put", after)
+    _die_in(folder, monkeypatch, placing, "_put", after)
     project_ = repository.open_at(folder)
     with journal.locked(project_):
         assert "taken back" in str(apply.recover(project_))
@@ -235,7 +235,7 @@ def test_killed_when_all_is_done_it_is_complete(
 def test_what_was_edited_after_a_kill_is_kept_with_a_copy(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _die_in(folder, monkeypatch, journal, "_put", 4)
+    _die_in(folder, monkeypatch, placing, "_put", 4)
     write(folder, {"a": "edited after the kill\n", "new/deep": "and this\n"})
     project_ = repository.open_at(folder)
     assert "edited since: a, new/deep." in str(apply.recover(project_))
@@ -250,14 +250,14 @@ def test_what_was_edited_after_a_kill_is_kept_with_a_copy(
 def test_interrupted_or_out_of_space_it_is_taken_back_at_once(
     folder: Path, monkeypatch: pytest.MonkeyPatch, after: int, error: BaseException
 ) -> None:
-    before, put, calls = state(folder), journal._put, iter(range(100))
+    before, put, calls = state(folder), placing._put, iter(range(100))
 
     def fail(*arguments: Any) -> None:
         if next(calls) == after:
             raise error
         put(*arguments)
 
-    monkeypatch.setattr(journal, "_put", fail)
+    monkeypatch.setattr(placing, "_put", fail)
     expected = KeyboardInterrupt if isinstance(error, KeyboardInterrupt) else MlscaffoldError
     with pytest.raises(expected):
         update(folder)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from mlscaffold import git
 from mlscaffold.errors import MlscaffoldError
-from mlscaffold.merge import check, index, journal
+from mlscaffold.merge import check, index, journal, placing
 from mlscaffold.merge.journal import APPLYING, Change, Journal
 from mlscaffold.merge.objects import PROGRAM
 from mlscaffold.merge.plan import Action, Plan
@@ -26,7 +26,7 @@ def apply(plans: Sequence[Plan]) -> None:
     actions = _ordered(action for plan in plans for action in check.touched(plan))
     if not actions:
         return
-    before = {action.path: journal.signature(repository.top / action.path) for action in actions}
+    before = {action.path: placing.signature(repository.top / action.path) for action in actions}
     for plan in plans:
         check.check_clean(plan)
     index.check_unlocked(repository)
@@ -44,11 +44,11 @@ def apply(plans: Sequence[Plan]) -> None:
 
 def _go_on(repository: Repository, record: Journal, actions: Sequence[Action]) -> None:
     try:
-        journal.go_on(repository, record)
+        placing.go_on(repository, record)
         if record.staged:
             index.stage(repository, actions, journal.folder(repository))
     except BaseException as error:
-        edited = journal.go_back(repository, record)
+        edited = placing.go_back(repository, record)
         _settle(repository, record, edited)
         if isinstance(error, MlscaffoldError):
             message = f"{error.message} The update was taken back{_kept(edited)}"
@@ -71,10 +71,10 @@ def recover(repository: Repository) -> str | None:
         return None
     index.clear_stale_lock(repository, journal.folder(repository))
     is_staged = not record.staged or index.is_staged(repository, record.paths_in_index)
-    if is_staged and journal.is_in_place(repository, record):
+    if is_staged and placing.is_in_place(repository, record):
         journal.finish(repository, record)
         return "An update that had been interrupted is complete."
-    edited = journal.go_back(repository, record)
+    edited = placing.go_back(repository, record)
     if record.staged:
         index.restore(repository, record)
     _settle(repository, record, edited)
@@ -106,7 +106,7 @@ def abort(repository: Repository) -> tuple[str, ...]:
         )
     index.clear_stale_lock(repository, journal.folder(repository))
     index.check_unlocked(repository)
-    edited = journal.go_back(repository, record)
+    edited = placing.go_back(repository, record)
     if record.staged:
         index.restore(repository, record)
     journal.clear(repository)
@@ -158,7 +158,7 @@ def _prepare(
     """Everything that is needed to go on, and to go back: below prepared, on the disk."""
     repository = plans[0].objects.repository
     writing = [action for action in actions if action.writes]
-    journal.keep_before(repository, prepared, [action.path for action in writing])
+    placing.keep_before(repository, prepared, [action.path for action in writing])
     (prepared / "ready").mkdir()
     for plan in plans:
         _check_out(plan, [action for action in writing if action in plan.actions], prepared)
@@ -214,4 +214,4 @@ def _make_ready(repository: Repository, prepared: Path, number: int, action: Act
         mode = (place if known else ready).stat().st_mode & 0o777
         may_run = (mode & 0o444) >> 2 if action.after.mode == PROGRAM else 0
         ready.chmod((mode & ~0o111) | may_run)
-    return journal.signature(ready)
+    return placing.signature(ready)

@@ -13,6 +13,7 @@ from typing import Any
 from mlscaffold import versions
 from mlscaffold.merge import check, rules, three_way, trees
 from mlscaffold.merge import objects as stored
+from mlscaffold.merge.facts import Facts
 from mlscaffold.merge.objects import Objects
 from mlscaffold.merge.plan import Action, Plan
 from mlscaffold.merge.repository import Repository
@@ -80,7 +81,7 @@ def _plan(
         if base == theirs
         else three_way.merge(objects, base, ours, theirs)
     )
-    facts = rules.Facts(
+    facts = Facts(
         objects=objects,
         base=base,
         ours=ours,

@@ -15,7 +15,7 @@ from typing import Any
 from mlscaffold import environment, git
 from mlscaffold.environment import StepError
 from mlscaffold.errors import MlscaffoldError
-from mlscaffold.merge import journal
+from mlscaffold.merge import journal, placing
 from mlscaffold.merge.journal import DONE, Change, Journal
 from mlscaffold.merge.plan import Plan
 from mlscaffold.merge.repository import Repository
@@ -89,9 +89,9 @@ def note(
         target.unlink(missing_ok=True)
         if kept:
             shutil.copy2(kept, target, follow_symlinks=False)
-        changes[path] = Change(path, journal.signature(target), None)
+        changes[path] = Change(path, placing.signature(target), None)
     updated = (
-        replace(change, after=journal.signature(repository.top / path))
+        replace(change, after=placing.signature(repository.top / path))
         for path, change in changes.items()
     )
     journal.write(journal.folder(repository), replace(record, changes=tuple(updated)))

@@ -2,190 +2,27 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from functools import cached_property
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
-from mlscaffold.merge import syntax, three_way
-from mlscaffold.merge.objects import FOLDER, LINK, Entry, Objects
+from mlscaffold.merge import answers_file, conflicts, syntax
+from mlscaffold.merge.facts import GONE, Changed, Facts, place_beside
+from mlscaffold.merge.objects import Entry
 from mlscaffold.merge.plan import Action
-from mlscaffold.merge.three_way import Merged, Stages
-from mlscaffold.merge.trees import Files
 
-GONE = "is gone from the template; you had edited it, so it stays"
-DELETED = "you deleted it, so it stays deleted; the template changed it"
 SEEDED = "is gone from the template; it was made for you to keep, so it stays"
 UNTRACKED = "is gone from the template; git does not track it, so it stays"
-
-
-@dataclass(frozen=True)
-class Facts:
-    """All that the rules look at.
-
-    base, ours, theirs: the trees that were merged
-    old, new: the files of both versions
-    untracked: files of the work tree that the template manages and git does not
-    is_seeded: whether the template made a path once, for the project to keep
-    """
-
-    objects: Objects
-    base: str
-    ours: str
-    theirs: str
-    old: Files
-    new: Files
-    merged: Merged
-    untracked: Files
-    answers_file: str
-    names: tuple[str, str]
-    is_seeded: Callable[[str], bool]
-
-    @cached_property
-    def renames(self) -> Mapping[str, str]:
-        """The files that the template renamed: new names to old ones."""
-        return three_way.renames(self.objects, self.base, self.theirs)
-
-    @cached_property
-    def our_renames(self) -> Mapping[str, str]:
-        """The files that the project renamed: new names to old ones."""
-        return three_way.renames(self.objects, self.base, self.ours)
-
-    def ours_at(self, path: str) -> Entry | None:
-        return self.objects.look_up(self.ours, path)
 
 
 def decide(facts: Facts) -> tuple[Action, ...]:
     """One action for each path that changes or that somebody has to know of."""
     changed = facts.objects.differences(facts.ours, facts.merged.tree)
-    actions = {action.path: action for action in _conflicts(facts, changed)}
+    actions = {action.path: action for action in conflicts.conflicts(facts, changed)}
     actions |= {a.path: a for a in _changes(facts, changed, actions) if a.path not in actions}
-    actions |= {action.path: action for action in _answers(facts)}
+    actions |= {action.path: action for action in answers_file.answers(facts)}
     every = (part for action in actions.values() for part in _out_of_band(action, facts))
     worth = (part for part in every if part.writes or part.kind in ("keep", "conflict"))
     return tuple(sorted(worth, key=lambda action: action.path))
-
-
-Changed = dict[str, tuple[Entry | None, Entry | None]]
-
-
-def _conflicts(facts: Facts, changed: Changed) -> Iterator[Action]:
-    """What git could not decide, by what the path is on each side; takes it out of changed."""
-    found: dict[str, Stages] = {}
-    remarks: dict[str, dict[str, str]] = {}
-    for path, stages in facts.merged.stages.items():
-        origin = _origin(path, facts.merged)
-        found[origin] = {**stages, **found.get(origin, {})}
-        for name in (path, origin):
-            remarks.setdefault(origin, {}).update(facts.merged.remarks.get(name, {}))
-        if origin != path:
-            changed.pop(path, None)
-    found.pop(facts.answers_file, None)
-    for path, stages in found.items():
-        kinds = " ".join(remarks[path])
-        if "file/directory" in kinds or _is_folder_on_one_side(facts, path):
-            yield from _file_against_folder(facts, path, stages, changed)
-        elif "rename/rename" not in kinds and not (2 in stages and 3 in stages):
-            yield from _delete_against_change(facts, path, stages, changed)
-        elif "rename/rename" in kinds and not (2 in stages and 3 in stages):
-            yield _renamed_twice(facts, path, stages, kinds, changed)
-        elif _cannot_be_marked(stages, kinds):
-            yield from _ours_with_theirs_beside(facts, path, stages, changed)
-        else:
-            yield _marked(facts, path, stages, changed)
-
-
-def _origin(path: str, merged: Merged) -> str:
-    """A path without what git adds to the side that had to make room."""
-    return re.sub(rf"~({merged.commits[1]}|{merged.commits[2]})(_\d+)?$", "", path)
-
-
-def _is_folder_on_one_side(facts: Facts, path: str) -> bool:
-    sides = (facts.objects.look_up(tree, path) for tree in (facts.ours, facts.theirs))
-    return any(entry is not None and entry.mode == FOLDER for entry in sides)
-
-
-def _delete_against_change(
-    facts: Facts, path: str, stages: Stages, changed: Changed
-) -> Iterator[Action]:
-    if 2 in stages:
-        before, after = changed.pop(path, (stages[2], stages[2]))
-        yield Action(path, "keep", before, after, GONE, needs_look=True)
-    else:
-        changed.pop(path, None)
-        reason = DELETED
-        if source := facts.renames.get(path):
-            reason = f"you deleted {source}, so it stays away; the template moved it here"
-        yield Action(path, "keep", reason=reason)
-
-
-def _cannot_be_marked(stages: Stages, kinds: str) -> bool:
-    modes = {stages[stage].mode for stage in (2, 3) if stage in stages}
-    is_odd = any(not entry.is_text_or_binary for entry in stages.values() if entry)
-    return "binary" in kinds or LINK in modes or is_odd
-
-
-def _renamed_twice(facts: Facts, path: str, stages: Stages, kinds: str, changed: Changed) -> Action:
-    """One of the names of a file that both sides renamed, each to another name."""
-    action = _marked(facts, path, stages, changed)
-    reason = "you and the template gave this file different names"
-    if action.after is None or not _cannot_be_marked(stages, kinds):
-        return replace(action, reason=reason)
-    side = facts.ours_at(path) if 2 in stages else facts.new.get(path)
-    return replace(action, reason=reason, after=side or action.after)
-
-
-def _ours_with_theirs_beside(
-    facts: Facts, path: str, stages: Stages, changed: Changed
-) -> Iterator[Action]:
-    changed.pop(path, None)
-    ours = facts.ours_at(path)
-    beside = _beside(path, facts)
-    reason = f"yours stays; the template's is {beside}"
-    after = ours or stages.get(2)
-    yield Action(path, "conflict", ours, after, reason, stages=stages, needs_look=True)
-    yield Action(beside, "create", None, stages[3], "the template's side of a conflict")
-
-
-def _file_against_folder(
-    facts: Facts, path: str, stages: Stages, changed: Changed
-) -> Iterator[Action]:
-    ours, beside = facts.ours_at(path), _beside(path, facts)
-    reason = f"a file here and a folder in the other version; the template's is {beside}"
-    if ours is None or ours.mode == FOLDER:
-        changed.pop(path, None)
-        yield Action(path, "conflict", reason=reason, needs_look=True)
-        if 3 in stages:
-            yield Action(beside, "create", None, stages[3], "the template's side of a conflict")
-        return
-    kept = {stage: entry for stage, entry in stages.items() if stage != 3}
-    changed.pop(path, None)
-    yield Action(path, "conflict", ours, ours, reason, stages=kept or {2: ours}, needs_look=True)
-    for name in [name for name in changed if name.startswith(f"{path}/")]:
-        after = changed.pop(name)[1]
-        place = beside + name[len(path) :]
-        yield Action(place, "create", None, after, "the template's side of a conflict")
-
-
-def _marked(facts: Facts, path: str, stages: Stages, changed: Changed) -> Action:
-    ours = facts.ours_at(path)
-    after = facts.objects.look_up(facts.merged.tree, path)
-    changed.pop(path, None)
-    reason = ""
-    if after is not None and after.is_text_or_binary:
-        data = three_way.relabel(facts.objects.read(after.oid), facts.merged, facts.names)
-        after = Entry(after.mode, facts.objects.write("blob", data))
-        places = len(re.findall(rb"(?m)^<{7,} yours", data))
-        reason = f"{places} place{'s' * (places != 1)}" if places else ""
-    return Action(path, "conflict", ours, after, reason, stages=stages, needs_look=True)
-
-
-def _beside(path: str, facts: Facts) -> str:
-    """The name for the template's version of a file that cannot hold both."""
-    place = f"{path}~template-{re.sub(r'[^A-Za-z0-9.+_-]', '-', facts.names[1])}"
-    while facts.ours_at(place) or (facts.objects.repository.top / place).exists():
-        place += "_"
-    return place
 
 
 def _changes(facts: Facts, changed: Changed, decided: Mapping[str, Action]) -> Iterator[Action]:
@@ -283,42 +120,6 @@ def _unless_broken(facts: Facts, action: Action, ours: Entry | None) -> Action:
     )
 
 
-def _answers(facts: Facts) -> Iterator[Action]:
-    """The new version's answers file; with your comments where they are in nobody's way."""
-    path = facts.answers_file
-    ours, theirs = facts.ours_at(path), facts.new.get(path)
-    if theirs is None:
-        return
-    merged = facts.objects.look_up(facts.merged.tree, path)
-    is_clean = path not in facts.merged.stages and merged is not None
-    if not (is_clean and _says_the_same(facts, merged, theirs)):
-        merged = _with_comments(facts, ours, theirs)
-    yield Action(path, "update" if ours else "create", ours, merged)
-
-
-def _with_comments(facts: Facts, ours: Entry | None, theirs: Entry) -> Entry:
-    """The new answers file, below the comments that somebody wrote into the old one."""
-    if ours is None or not ours.is_text_or_binary:
-        return theirs
-    base, text = facts.old.get(facts.answers_file), facts.objects.read(theirs.oid)
-    known = text + (facts.objects.read(base.oid) if base else b"")
-    lines = facts.objects.read(ours.oid).splitlines(keepends=True)
-    mine = [line for line in lines if line.lstrip()[:1] == b"#" and line.strip() not in known]
-    return Entry(theirs.mode, facts.objects.write("blob", b"".join([*mine, text])))
-
-
-def _says_the_same(facts: Facts, one: Entry | None, other: Entry) -> bool:
-    import yaml
-
-    if one is None or one.mode != other.mode:
-        return False
-    try:
-        first, second = (yaml.safe_load(facts.objects.read(entry.oid)) for entry in (one, other))
-    except (yaml.YAMLError, ValueError):
-        return False
-    return bool(first == second)
-
-
 def _out_of_band(action: Action, facts: Facts) -> Iterator[Action]:
     """What git does not track never gets into the index, nor conflict markers."""
     if action.path not in facts.untracked:
@@ -326,7 +127,7 @@ def _out_of_band(action: Action, facts: Facts) -> Iterator[Action]:
     elif action.kind != "conflict" or 3 not in action.stages:
         yield replace(action, is_tracked=False, stages={})
     else:
-        beside = _beside(action.path, facts)
+        beside = place_beside(action.path, facts)
         reason = f"git does not track it, so yours stays; the template's is {beside}"
         yield replace(action, reason=reason, after=action.before, stages={}, is_tracked=False)
         yield Action(beside, "create", None, action.stages[3], "the template's side of a conflict")

@@ -6,6 +6,7 @@ import hashlib
 import os
 import stat
 from collections.abc import Iterable, Iterator, Mapping, Set
+from itertools import islice
 from pathlib import Path, PurePosixPath
 
 from mlscaffold import git
@@ -15,6 +16,7 @@ Files = dict[str, Entry]
 _ATTRIBUTES = ".gitattributes"
 _ASIDE = ".gitattributes~rendered"
 _MOST_CANDIDATES = 300
+_MOST_FILES = 20_000
 
 
 def place_for(folder: Path, prefix: str, name: str) -> Path:
@@ -164,7 +166,7 @@ def _candidates(
     known, start = set(managed), objects.repository.prefix
     found = [
         path
-        for path, entry in objects.files(ours)
+        for path, entry in islice(objects.files(ours), _MOST_FILES)
         if path.startswith(start)
         and path not in known
         and entry.mode != SUBMODULE
