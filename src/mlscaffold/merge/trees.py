@@ -15,7 +15,7 @@ from mlscaffold.merge.objects import FOLDER, LINK, SUBMODULE, Changes, Entry, Ob
 Files = dict[str, Entry]
 _ATTRIBUTES = ".gitattributes"
 _ASIDE = ".gitattributes~rendered"
-_MOST_CANDIDATES = 300
+_MOST_CANDIDATES = 60
 _MOST_FILES = 20_000
 
 
@@ -146,7 +146,7 @@ def _concerned_by_renames(objects: Objects, ours: str, old: Files, new: Files) -
             for path, file in objects.files(entry.oid, folder + "/"):
                 if path not in managed and file.mode != SUBMODULE:
                     yield path
-    missing = [path for path in old if objects.look_up(ours, path) is None]
+    missing = {path: old[path] for path in old if objects.look_up(ours, path) is None}
     if missing:
         yield from _candidates(objects, ours, missing, managed)
 
@@ -157,23 +157,25 @@ def _emptied_folders(old: Files, new: Files) -> set[str]:
     return {folder for folder in before - after if folder != "."}
 
 
-def _candidates(
-    objects: Objects, ours: str, missing: list[str], managed: Iterable[str]
-) -> list[str]:
+def _candidates(objects: Objects, ours: str, missing: Files, managed: Set[str]) -> list[str]:
     """Files of the project that may be files of the template under another name."""
-    names = {PurePosixPath(path).name for path in missing}
-    suffixes = {PurePosixPath(path).suffix for path in missing}
-    known, start = set(managed), objects.repository.prefix
+    contents = {entry.oid for entry in missing.values()}
+    names = {path.rpartition("/")[2] for path in missing}
+    ends = tuple({os.path.splitext(name)[1] or name for name in names})  # noqa: PTH122
+    plain = any("." not in name for name in names)
     found = [
-        path
+        (entry.oid not in contents, path.rpartition("/")[2] not in names, path.count("/"), path)
         for path, entry in islice(objects.files(ours), _MOST_FILES)
-        if path.startswith(start)
-        and path not in known
+        if (
+            path.endswith(ends)
+            or (plain and "." not in path.rpartition("/")[2])
+            or entry.oid in contents
+        )
+        and path.startswith(objects.repository.prefix)
+        and path not in managed
         and entry.mode != SUBMODULE
-        and PurePosixPath(path).suffix in suffixes
     ]
-    found.sort(key=lambda path: (PurePosixPath(path).name not in names, path.count("/"), path))
-    return found[:_MOST_CANDIDATES]
+    return [path for *_, path in sorted(found)[:_MOST_CANDIDATES]]
 
 
 def with_work_tree(objects: Objects, tree: str, paths: Iterable[str]) -> tuple[str, Files]:
