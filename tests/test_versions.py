@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from copier import _main
 from projects import project, step, template
 from repositories import commit, git, tree
 
@@ -266,3 +267,24 @@ def test_the_recorded_version_is_rendered_alone(tmp_path: Path) -> None:
     folder = made(tmp_path, {"copier.yml": QUESTIONS, "a": "1"}, {"a": "2"})
     rendered = versions.render_recorded(answers.find(folder)[0], tmp_path / "own" / "p")
     assert tree(rendered.folder) == tree(folder)
+
+
+def test_a_person_is_asked_what_is_new_and_what_is_no_longer_allowed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    new = (
+        QUESTIONS.replace("default: red", "choices: [blue]\n  default: blue")
+        + "size:\n  default: 3\n"
+    )
+    folder = made(tmp_path, {"copier.yml": QUESTIONS}, {"copier.yml": new})
+    asked = []
+
+    def answer(questions: list[Any], **_options: Any) -> dict[str, Any]:
+        asked.append(name := questions[0]["name"])
+        return {name: {"colour": "blue", "size": 7}[name]}
+
+    monkeypatch.setattr(_main, "unsafe_prompt", answer)
+    _, rendered = both(step(folder), tmp_path, ask=True)
+    assert asked == ["colour", "size"]
+    assert rendered.defaults == {}
+    assert b"colour: blue\nname: ann\nsize: 7\n" in tree(rendered.folder)[".copier-answers.yml"]

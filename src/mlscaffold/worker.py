@@ -121,10 +121,12 @@ class VersionWorker(FastWorker):
             known = name in self.answers.last or name in self.answers.hidden or name in self.data
             if name in self.recorded and not known:
                 value = self.recorded[name]
-                raise _to_answer(f"The answer {value!r} to {name} is not allowed.", name)
+                raise _to_answer(f"The answer {value!r} to {name} is no longer allowed.", name)
 
     def defaults_taken(self) -> dict[str, Any]:
         """The questions that nobody answered yet, with the defaults that they took."""
+        if not self.defaults:
+            return {}
         answered = self.recorded.keys() | self.data.keys() | self.answers.hidden
         return {
             name: self.answers.combined.get(name)
