@@ -34,6 +34,7 @@ _WHAT_TEMPLATES_GET_WRONG = (
     ValueError,
 )
 
+_CONFIGS: dict[bytes, dict[str, Any]] = {}
 AnyWorker = TypeVar("AnyWorker", bound=FastWorker)
 
 
@@ -58,10 +59,25 @@ def read(checkout: store.Checkout) -> Template:
     """The template in a checkout. Raises MlscaffoldError when its copier.yml is broken."""
     with plain_errors(checkout.address):
         source = _known(_template.Template(url=checkout.address), checkout)
+        if raw := _raw_config(checkout.folder):
+            vars(source)["_raw_config"] = raw
         config, questions = source.config_data, source.questions_data
         features = ("jinja_extensions", "migrations", "tasks")
         unsafe = tuple(name for name in features if config.get(name))
         return Template(checkout, questions, unsafe, deepcopy(source._raw_config))
+
+
+def _raw_config(folder: Path) -> dict[str, Any] | None:
+    """The copier.yml of a version, read once for all that have the same; None for an odd one."""
+    places = [place for name in ("copier.yml", "copier.yaml") if (place := folder / name).is_file()]
+    if len(places) != 1:
+        return None
+    data = places[0].read_bytes()
+    if b"!include" in data:  # then it is not the only file
+        return None
+    if data not in _CONFIGS:
+        _CONFIGS[data] = _template.load_template_config(places[0])
+    return deepcopy(_CONFIGS[data])
 
 
 def check_questions(template: Template, answers: Mapping[str, Any]) -> None:

@@ -26,6 +26,7 @@ __all__ = [
     "stdout_to_stderr",
 ]
 
+_COMPILED: dict[tuple[str, str, str | None], Any] = {}
 _LINE_BREAK = re.compile(r"\r\n|\r|\n")
 
 
@@ -44,6 +45,7 @@ class FastWorker(_main.Worker):
     @cached_property
     def jinja_env(self) -> Any:
         environment = super().jinja_env
+        vars(environment)["compile"] = self._compile_once(environment)
         compile_string = environment.from_string
         compiled: dict[str, Any] = {}
 
@@ -58,6 +60,23 @@ class FastWorker(_main.Worker):
 
         vars(environment)["from_string"] = from_string
         return environment
+
+    def _compile_once(self, environment: Any) -> Any:
+        """Most of a template is the same in two versions of it, and so is its code."""
+        compile_ = environment.compile
+        settings = repr((sorted(self.template.envops.items()), self.template.jinja_extensions))
+
+        def compile_once(source: Any, name: Any = None, filename: Any = None, **more: Any) -> Any:
+            if more or not isinstance(source, str):
+                return compile_(source, name, filename, **more)
+            key = (settings, source, name)
+            if key in _COMPILED:
+                environment.preprocess(source, name, filename)  # as in from_string
+            else:
+                _COMPILED[key] = compile_(source, name, filename)
+            return _COMPILED[key]
+
+        return compile_once
 
     def _sync_git_index_executable_bit(self, dst_relpath: Path, src_mode: int) -> None:
         """Nothing to do: no index holds the new file yet."""
