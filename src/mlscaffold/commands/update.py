@@ -107,6 +107,8 @@ def _describe(outcome: Outcome, is_written: bool) -> dict[str, Any]:
 
 
 def _print(outcome: Outcome, is_written: bool, branch: str | None) -> None:
+    from mlscaffold.merge.update import GO_BACK
+
     for plan in outcome.plans:
         output.result(_headline(plan))
         for line in _lines(plan):
@@ -122,7 +124,7 @@ def _print(outcome: Outcome, is_written: bool, branch: str | None) -> None:
     elif any(plan.conflicts for plan in outcome.plans) and is_written:
         output.result("Resolve it as after any git merge, then commit.")
     if is_written and not outcome.commit:
-        output.result("To go back:  mlscaffold update --abort")
+        output.result(GO_BACK)
     elif not outcome.is_empty and not outcome.commit:
         output.result("Nothing was written.")
 

@@ -17,6 +17,8 @@ from mlscaffold.merge.planning import planned
 from mlscaffold.merge.repository import Repository
 from mlscaffold.versions import Rendered, Step
 
+GO_BACK = "To go back:  mlscaffold update --abort"
+
 
 @dataclass(frozen=True)
 class Request:
@@ -122,7 +124,11 @@ def _update(
                 return replace(outcome, notes=(*notes, *more), commit=made)
             apply.apply(plans)
             migrated.note(project, steps[0].names)
-        more = tuple(_afterwards(request, project, steps, pairs))
+        try:
+            more = tuple(_afterwards(request, project, steps, pairs))
+        except MlscaffoldError as error:
+            reason = error.message.rstrip(".")
+            raise MlscaffoldError(f"{reason}. The files are updated. {GO_BACK}") from None
         return replace(outcome, notes=(*notes, *more))
 
 
