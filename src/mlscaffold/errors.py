@@ -17,7 +17,7 @@ class MlscaffoldError(click.ClickException):
     exit_code = 2
 
     def format_message(self) -> str:
-        return mask(self.message)
+        return printable(mask(self.message))
 
     def show(self, file: IO[Any] | None = None) -> None:
         click.echo(f"mlscaffold: {self.format_message()}", file=file, err=file is None)
@@ -26,6 +26,11 @@ class MlscaffoldError(click.ClickException):
 def mask(text: str) -> str:
     """The text, with *** for the user and password of every address in it."""
     return _CREDENTIAL.sub("***", text)
+
+
+def printable(text: str) -> str:
+    """The text, with a sign for each byte of a file name that is not UTF-8."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def unknown(what: str, name: str, valid: Iterable[str]) -> MlscaffoldError:

@@ -12,6 +12,8 @@ from typing import Any
 
 import click
 
+from mlscaffold.errors import printable
+
 WIDTH = 16
 
 
@@ -48,15 +50,15 @@ def is_interactive() -> bool:
 
 
 def note(text: str) -> None:
-    click.echo(text, err=True)
+    click.echo(printable(text), err=True)
 
 
 def result(text: str = "") -> None:
-    click.echo(text)
+    click.echo(printable(text))
 
 
 def as_json(value: Any) -> None:
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+    click.echo(printable(json.dumps(value, indent=2, ensure_ascii=False, default=str)))
 
 
 def tree(root: str, paths: Sequence[str]) -> str:

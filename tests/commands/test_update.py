@@ -179,6 +179,22 @@ def test_a_credential_in_the_address_is_never_printed(folder: Path) -> None:
     assert secret not in done.output
 
 
+def test_names_that_are_not_utf8_are_printed(tmp_path: Path) -> None:
+    old = {f"conf/{n}": LONG + n for n in "abc"}
+    new = {f"to/{n}": LONG + n for n in "abc"}
+    template(tmp_path / "t", {**CONFIG, **old}, new, v2=tuple(old))
+    folder = project(tmp_path / "t", tmp_path / "p")
+    name = os.fsdecode(b"caf\xe9")
+    edit(folder, {f"conf/{name}": "mine\n"})
+    write(folder, {f"to/{name}": "in the way\n"})
+    assert "to/caf\ufffd" in update(folder).stderr
+    (folder / "to" / name).unlink()
+    done = update(folder)
+    assert done.exit_code == 0
+    assert "conf/caf\ufffd → to/caf\ufffd" in done.stdout
+    assert (folder / "to" / name).read_text() == "mine\n"
+
+
 # Several answers files
 
 

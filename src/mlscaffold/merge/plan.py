@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from mlscaffold.errors import printable
 from mlscaffold.merge.objects import Entry, Objects
 from mlscaffold.merge.three_way import Stages
 
@@ -41,10 +42,10 @@ class Action:
         return self.before != self.after
 
     def as_json(self) -> dict[str, Any]:
-        found: dict[str, Any] = {"path": _printable(self.path), "kind": self.kind}
-        found["reason"] = _printable(self.reason)
+        found: dict[str, Any] = {"path": printable(self.path), "kind": self.kind}
+        found["reason"] = printable(self.reason)
         if self.source is not None:
-            found["from"] = _printable(self.source)
+            found["from"] = printable(self.source)
         if self.stages:
             found["stages"] = {str(stage): entry.oid for stage, entry in self.stages.items()}
         return found
@@ -99,8 +100,3 @@ class Plan:
             "actions": [action.as_json() for action in self.actions],
             "defaults": dict(self.defaults),
         }
-
-
-def _printable(path: str) -> str:
-    """A path without the escapes of names that are not UTF-8."""
-    return path.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
