@@ -174,6 +174,18 @@ def test_a_file_becomes_a_folder_and_a_folder_a_file(tmp_path: Path) -> None:
     assert state(folder) == before
 
 
+def test_scratch_in_a_folder_that_becomes_a_file_is_left_alone(tmp_path: Path) -> None:
+    source = template(tmp_path / "t", {**CONFIG, "y/z": "1\n"})
+    folder = project(source, tmp_path / "p")
+    git(source, "rm", "-rq", "y")
+    commit(source, {"y": "2\n"}, tag="v2")
+    write(folder, {"y/scratch": "mine\n"})
+    before = state(folder)
+    with pytest.raises(MlscaffoldError, match=r"y is a folder that holds files .* taken back\."):
+        update(folder)
+    assert state(folder) == before
+
+
 # Killed, interrupted, failing
 
 
@@ -238,7 +250,7 @@ def test_what_was_edited_after_a_kill_is_kept_with_a_copy(
     _die_in(folder, monkeypatch, placing, "_put", 4)
     write(folder, {"a": "edited after the kill\n", "new/deep": "and this\n"})
     project_ = repository.open_at(folder)
-    assert "edited since: a, new/deep." in str(apply.recover(project_))
+    assert "edited since: a." in str(apply.recover(project_))
     assert tree(folder)["a"] == b"edited after the kill\n"
     assert tree(folder)["new/deep"] == b"and this\n"
     assert (project_.state / "kept" / "a").read_text() == EDITS["a"]

@@ -37,6 +37,10 @@ def go_on(repository: Repository, journal: Journal) -> None:
         now = signature(place)
         if now == "folder" and change.before is None and not any(place.iterdir()):
             now = None
+        if now == "folder":
+            raise MlscaffoldError(
+                f"{change.path} is a folder that holds files which git does not track. Move them."
+            )
         if now != change.before:
             raise MlscaffoldError(f"{change.path} was changed while the update ran.")
         _put(repository, number, change.path, "ready" if change.after else None)
@@ -49,7 +53,8 @@ def go_back(repository: Repository, journal: Journal) -> tuple[str, ...]:
         place = repository.top / change.path
         (place.parent / _temporary(number)).unlink(missing_ok=True)
         now = signature(place)
-        if now == change.before:
+        is_waiting = os.path.lexists(folder(repository) / "ready" / str(number))
+        if now == change.before or (is_waiting and now != change.after):
             continue
         if now == "folder" and change.after is None:
             with suppress(OSError):  # what is still in it was not made by the update
