@@ -9,7 +9,7 @@ from copier import _main
 from projects import project, step, template
 from repositories import commit, git, tree
 
-from mlscaffold import answers, versions
+from mlscaffold import versions
 from mlscaffold.errors import MlscaffoldError
 from mlscaffold.versions import Rendered, Step
 
@@ -265,7 +265,7 @@ def test_tasks_run_in_the_project_as_an_update(tmp_path: Path) -> None:
 
 def test_the_recorded_version_is_rendered_alone(tmp_path: Path) -> None:
     folder = made(tmp_path, {"copier.yml": QUESTIONS, "a": "1"}, {"a": "2"})
-    rendered = versions.render_recorded(answers.find(folder)[0], tmp_path / "own" / "p")
+    rendered = versions.render_recorded(step(folder), tmp_path / "own" / "p")
     assert tree(rendered.folder) == tree(folder)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -82,6 +83,30 @@ def exchange(
         name = next(word for word in arguments if not word.startswith("-"))
         raise GitError(f"git {name}: {reason.removeprefix('fatal: ')}")
     return done
+
+
+def is_coloured(cwd: Path) -> bool:
+    """Whether the user wants git's differences in colour on a terminal."""
+    return run("config", "--get-colorbool", "color.diff", "true", cwd=cwd) == "true"
+
+
+def page(text: bytes, *, cwd: Path) -> None:
+    """Shows text on the terminal as git shows a difference there: in the pager that is set up."""
+    try:
+        pager = run("config", "--get", "pager.diff", cwd=cwd)
+    except GitError:  # not set
+        pager = "true"
+    if pager.lower() in ("true", "yes", "on", "1"):
+        pager = run("var", "GIT_PAGER", cwd=cwd)
+    elif pager.lower() in ("false", "no", "off", "0", ""):
+        pager = "cat"
+    with tempfile.TemporaryDirectory(prefix="mlscaffold-") as folder:
+        run("init", "--quiet", "--bare", folder, cwd=cwd)
+        place = f"--git-dir={folder}"
+        oid = exchange(place, "hash-object", "-w", "--stdin", cwd=cwd, given=text).stdout.decode()
+        # git starts a pager for what it prints itself only, so it is made to print this.
+        command = ("git", place, "--paginate", "cat-file", "blob", oid.strip())
+        process.attached(command, cwd=cwd, env={**environment(), "GIT_PAGER": pager})
 
 
 def check_version() -> None:

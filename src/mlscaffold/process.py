@@ -80,3 +80,13 @@ def conversation(
         assert program.stdin
         assert program.stdout
         yield program.stdin, program.stdout
+
+
+def attached(command: Sequence[str], *, cwd: Path, env: Mapping[str, str]) -> int:
+    """Runs command on this terminal, where Ctrl-C is its own affair; its exit code."""
+    with subprocess.Popen(list(command), cwd=cwd, env=env) as program:
+        while True:
+            try:
+                return program.wait()
+            except KeyboardInterrupt:
+                continue

@@ -121,11 +121,11 @@ def render(
     return _render(older, step.old), new
 
 
-def render_recorded(answers: Answers, folder: Path, *, trusted: bool = False) -> Rendered:
+def render_recorded(step: Step, folder: Path, *, trusted: bool = False) -> Rendered:
     """The pristine render of the version that the project records."""
-    step = stay(answers)
-    check_trust(step, trusted=trusted, runs_code=False)
-    return render(step, folder, folder, trusted=trusted)[1]
+    recorded = replace(step, new=step.old)
+    check_trust(recorded, trusted=trusted, runs_code=False)
+    return render(recorded, folder, folder, trusted=trusted)[1]
 
 
 def check_trust(step: Step, *, trusted: bool, runs_code: bool, skip_tasks: bool = False) -> None:
