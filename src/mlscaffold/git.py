@@ -87,6 +87,8 @@ def exchange(
 
 def is_coloured(cwd: Path) -> bool:
     """Whether the user wants git's differences in colour on a terminal."""
+    if os.environ.get("NO_COLOR"):
+        return False
     return run("config", "--get-colorbool", "color.diff", "true", cwd=cwd) == "true"
 
 
@@ -106,7 +108,9 @@ def page(text: bytes, *, cwd: Path) -> None:
         oid = exchange(place, "hash-object", "-w", "--stdin", cwd=cwd, given=text).stdout.decode()
         # git starts a pager for what it prints itself only, so it is made to print this.
         command = ("git", place, "--paginate", "cat-file", "blob", oid.strip())
-        process.attached(command, cwd=cwd, env={**environment(), "GIT_PAGER": pager})
+        variables = {**environment(), "GIT_PAGER": pager}
+        variables["LC_ALL"] = os.environ.get("LC_ALL", "")  # the pager's letters are the user's
+        process.attached(command, cwd=cwd, env=variables)
 
 
 def check_version() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
@@ -17,6 +18,10 @@ output_format = click.option(
 )
 trust = click.option(
     "--trust", is_flag=True, help="Let the template run code: tasks, migrations, Jinja extensions."
+)
+project = click.argument("path", metavar="[PATH]", default=".", type=click.Path(path_type=Path))
+one_answers_file = click.option(
+    "--answers-file", metavar="FILE", help="Only this answers file, as a path below PATH."
 )
 dry_run = click.option("--dry-run", is_flag=True, help="Print what would be made; write nothing.")
 

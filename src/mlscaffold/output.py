@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -49,12 +50,31 @@ def is_interactive() -> bool:
     return sys.stdin.isatty() and sys.stdout.isatty()
 
 
+def is_terminal() -> bool:
+    """Whether a person looks at the results."""
+    return sys.stdout.isatty()
+
+
+def width() -> int:
+    """The columns of the terminal."""
+    return shutil.get_terminal_size().columns
+
+
+def heading(text: str, *, is_coloured: bool) -> str:
+    return click.style(text, bold=True) if is_coloured else text
+
+
 def note(text: str) -> None:
     click.echo(printable(text), err=True)
 
 
 def result(text: str = "") -> None:
     click.echo(printable(text))
+
+
+def raw(data: bytes) -> None:
+    """Bytes of another program, as they are."""
+    click.echo(data, nl=False)
 
 
 def as_json(value: Any) -> None:
