@@ -48,6 +48,28 @@ def test_the_fast_render_equals_copiers(repository: Make, tmp_path: Path, colour
     assert (tmp_path / "fast" / "p" / "run.sh").stat().st_mode & 0o111
 
 
+@pytest.mark.parametrize(
+    ("options", "default", "expected"),
+    [
+        ("{}", "{ no tag } %}", "{ no tag } %}"),
+        ("{}", "{{ 1 + 1 }}", "2"),
+        ("{}", "a{# no #}b", "ab"),
+        ("{variable_start_string: '[[', variable_end_string: ']]'}", "{{ 1 }}", "{{ 1 }}"),
+        ("{variable_start_string: '[[', variable_end_string: ']]'}", "[[ 1 ]]", "1"),
+        ("{line_statement_prefix: '%%'}", "%% set y = 1", ""),
+        ("{line_comment_prefix: '##'}", "a ## no", "a"),
+    ],
+)
+def test_text_without_a_tag_stays_as_it_is(
+    repository: Make, tmp_path: Path, options: str, default: str, expected: str
+) -> None:
+    config = f"_envops: {options}\nname:\n  type: str\n  default: '{default}'\n"
+    found = source(repository({"copier.yml": config}))
+    answers = template.render(found, tmp_path / "fast" / "p", {}, ask=False)
+    plain = template.render_plainly(found, tmp_path / "plain" / "p", {}).answers.combined
+    assert answers["name"] == plain["name"] == expected
+
+
 def test_render_falls_back_to_copiers_own(
     repository: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,12 +7,14 @@ import os
 import re
 import sys
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 from copier import _main, _user_data, errors
 from copier._types import LazyDict, Phase
+from jinja2.ext import Extension
 
 from mlscaffold.errors import MlscaffoldError
 
@@ -28,6 +30,16 @@ __all__ = [
 
 _COMPILED: dict[tuple[str, str, str | None], Any] = {}
 _LINE_BREAK = re.compile(r"\r\n|\r|\n")
+
+
+@dataclass(frozen=True)
+class _Plain:
+    """In place of a compiled template for text without a tag."""
+
+    text: str
+
+    def render(self, *_context: Any, **_variables: Any) -> str:
+        return self.text
 
 
 class FastWorker(_main.Worker):
@@ -54,6 +66,8 @@ class FastWorker(_main.Worker):
                 return compile_string(source, *arguments, **options)
             if source in compiled:
                 environment.preprocess(source)  # extensions may keep state between strings
+            elif _is_plain(environment, source):
+                compiled[source] = _Plain(source)
             else:
                 compiled[source] = compile_string(source)
             return compiled[source]
@@ -159,6 +173,21 @@ class VersionWorker(FastWorker):
         context = {**self._render_context(), **extra}
         texts = (self.jinja_env.from_string(text).render(context) for text in self.all_exclusions)
         return [line for text in texts for line in _LINE_BREAK.split(text)]
+
+
+def _is_plain(environment: Any, source: str) -> bool:
+    """Whether a string renders to itself, whatever the answers are."""
+    tags = ("variable_start_string", "block_start_string", "comment_start_string")
+    extensions = environment.extensions.values()
+    return not (
+        "\n" in source
+        or "\r" in source
+        or any(getattr(environment, tag) in source for tag in tags)
+        or environment.line_statement_prefix
+        or environment.line_comment_prefix
+        or any(type(each).filter_stream is not Extension.filter_stream for each in extensions)
+        or environment.preprocess(source) != source
+    )
 
 
 def known_answers(worker: VersionWorker) -> Any:
