@@ -30,3 +30,8 @@ def test_a_step_that_fails_claims_nothing(capsys: pytest.CaptureFixture[str]) ->
     with pytest.raises(OSError, match="x"), output.step("environment"):
         raise OSError("x")
     assert capsys.readouterr().err == ""
+
+
+def test_plain_text_has_nothing_that_a_terminal_obeys() -> None:
+    shown = output.plain("a\x1b[31mb\rc\td\ne\u202ef" + "\udcff")
+    assert shown == "a�[31mb�c\td\ne�f�"

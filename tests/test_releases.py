@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from projects import template
 from repositories import commit
 
@@ -34,3 +35,19 @@ def test_a_commit_after_a_tag_is_newer_than_it(tmp_path: Path) -> None:
     after = commit(source, {"a": "2"})
     old, new = store.check_out(str(source), "v1"), store.check_out(str(source), after)
     assert releases.is_older(old, new)
+
+
+def test_a_gap_is_counted_in_releases_commits_and_days(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = template(tmp_path / "t", {"a": "1"})
+    monkeypatch.setenv("GIT_COMMITTER_DATE", "2026-01-12T12:00:00Z")
+    commit(source, {"a": "2"})
+    commit(source, {"a": "3"}, tag="v2")
+    old, new = (store.check_out(str(source), ref) for ref in ("v1", "v2"))
+    found = releases.gap(old, new)
+    assert ([release.tag for release in found.releases], found.commits, found.days) == (
+        ["v2"],
+        2,
+        10,
+    )

@@ -10,6 +10,7 @@ import click
 COMMANDS = {
     "new": "Make a repository from the template; with --run, train and judge its first model.",
     "update": "Bring a project to another version of its template, without losing a line.",
+    "status": "Say whether a project is behind its template or has drifted from it.",
     "diff": "Show how a project differs from a pristine render of its own version.",
 }
 

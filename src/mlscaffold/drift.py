@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import date
-from typing import Literal
+from typing import Any, Literal
 
 from mlscaffold import ownership
 from mlscaffold.ownership import Kind, Waiver
@@ -36,6 +36,10 @@ class Difference:
     def is_drift(self) -> bool:
         """Whether it should not be: the template manages the file, and nobody waived the edit."""
         return self.kind == "managed" and not self.is_waived
+
+    def as_json(self) -> dict[str, Any]:
+        """The stable form for --format json."""
+        return {**asdict(self), "is_drift": self.is_drift}
 
 
 def find(pristine: Pristine, today: date | None = None) -> tuple[Difference, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import sys
 import time
@@ -70,6 +71,11 @@ def note(text: str) -> None:
 
 def result(text: str = "") -> None:
     click.echo(printable(text))
+
+
+def plain(text: str) -> str:
+    """Text of a template or a project, without what a terminal would take for a command."""
+    return re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", "�", printable(text))
 
 
 def raw(data: bytes) -> None:

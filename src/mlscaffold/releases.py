@@ -24,6 +24,20 @@ class Release:
     date: datetime
 
 
+@dataclass(frozen=True)
+class Gap:
+    """What lies between two versions.
+
+    releases, commits: those after the old one, up to the new one; releases the oldest first
+    days: from the day of the old one to that of the new one
+    """
+
+    releases: tuple[Release, ...]
+    commits: int
+    days: int
+    changelog: str
+
+
 def is_older(one: Checkout, other: Checkout) -> bool:
     """Whether one is older than other: by their versions, or else by the template's history."""
     if one.commit == other.commit:
@@ -34,6 +48,16 @@ def is_older(one: Checkout, other: Checkout) -> bool:
     assert one.mirror
     revisions = (str(one.commit), f"^{other.commit}")
     return not git.run("rev-list", "--max-count=1", *revisions, cwd=one.mirror)
+
+
+def gap(old: Checkout, new: Checkout) -> Gap:
+    """What lies between two versions of one template."""
+    assert new.mirror
+    commits = git.run("rev-list", "--count", f"{old.commit}..{new.commit}", cwd=new.mirror)
+    each = ("log", "--no-walk=unsorted", "--format=%ct", str(old.commit), str(new.commit))
+    first, last = map(int, git.run(*each, cwd=new.mirror).split())
+    days = max(0, round((last - first) / 86_400))
+    return Gap(between(old, new), int(commits), days, changelog(old, new))
 
 
 def between(old: Checkout, new: Checkout) -> tuple[Release, ...]:

@@ -31,6 +31,10 @@ class RefError(MlscaffoldError):
     """The template has no such tag, branch or commit."""
 
 
+class FetchError(MlscaffoldError):
+    """The template's address does not answer."""
+
+
 @dataclass(frozen=True)
 class Checkout:
     """One version of a template, as files.
@@ -205,7 +209,7 @@ def _fetch(address: str, source: str, mirror: Path) -> None:
         git.run("fetch", *options, "--end-of-options", source, *refs, cwd=mirror)
     except git.GitError as error:
         reason = error.message.partition(": ")[2]
-        raise MlscaffoldError(f"The template {address} cannot be fetched: {reason}.") from None
+        raise FetchError(f"The template {address} cannot be fetched: {reason}.") from None
 
 
 def _tag_releases(mirror: Path) -> None:

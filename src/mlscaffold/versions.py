@@ -62,15 +62,16 @@ class Rendered:
     context: Any
 
 
-def choose(answers: Answers, to: str | None = None) -> Step:
+def choose(answers: Answers, to: str | None = None, *, fetch: bool = True) -> Step:
     """The step to the newest release, or to a tag, branch or commit, or to "current".
 
     A project that is ahead of the newest release stays where it is. Raises MlscaffoldError when
     the template has no such version any more, and for a downgrade that was asked for.
+    With fetch=False the newest release is the newest that the last fetch brought.
     """
     if to == CURRENT:
         return stay(answers)
-    new = _check_out(answers, to)
+    new = _check_out(answers, to, fetch=fetch)
     old = _recorded(answers, fetch=False)
     if is_older(new, old):
         if to is not None:

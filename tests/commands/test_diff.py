@@ -118,7 +118,7 @@ def test_diff_as_json(edited: Path) -> None:
     waiver = {"path": "a.txt", "reason": "labels", "until": "2999-01-31"}
     assert one["differences"][0] == {
         "path": "a.txt", "kind": "managed", "change": "edited", "added": 1, "removed": 1,
-        "waiver": waiver, "is_waived": True,
+        "waiver": waiver, "is_waived": True, "is_drift": False,
     }  # fmt: skip
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -112,7 +111,7 @@ def _describe(found: Sequence[Found]) -> dict[str, Any]:
                 "answers_file": render.step.answers.file,
                 "address": render.step.answers.address,
                 "version": render.step.names[0],
-                "differences": [asdict(difference) for difference in differences],
+                "differences": [difference.as_json() for difference in differences],
             }
             for render, differences in found
         ],
