@@ -1,6 +1,6 @@
 """Prints the figures that mlscaffold promises, each beside its peer measured in the same run.
 
-    python benchmarks/run.py [tool] [loop] [large] [self-test]
+    python benchmarks/run.py [tool] [status] [loop] [large] [self-test]
 
 Times are wall-clock seconds of whole commands, the median of alternating runs. Exit code 1 when a
 figure is missed. Needs an environment in which mlscaffold is installed; makes the rest itself.
@@ -19,6 +19,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 BIN = Path(sys.executable).parent
@@ -101,6 +102,33 @@ def tool(folder: Path) -> Iterator[Figure]:
         ),
     )
     yield ratio("new --no-env", ours, peer, 1.0, "copier copy, render alone")
+
+
+def status(folder: Path) -> Iterator[Figure]:
+    """status of an edited project that is behind, alone and among many other files."""
+    log = ("log", "-2", "--format=%H", "--", "template", "copier.yml")
+    before = run("git", *log, cwd=ROOT).split()[-1]
+    places = folder / "few", folder / "many"
+    for place in places:
+        run(
+            *(BIN / "mlscaffold", "new", place, "--defaults", "--no-env", "--ref", before),
+            cwd=folder,
+        )
+        for path in ("README.md", ".github/workflows/ci.yml"):
+            with (place / path).open("a", encoding="utf-8") as file:
+                file.write("# mine\n")
+    for number in range(3000):
+        path = places[1] / "other" / str(number % 100) / f"{number}.py"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"x = {number}\n", encoding="utf-8")
+    for place in places:
+        run("git", "add", "--all", cwd=place)
+        run("git", "-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qm", "Edit", cwd=place)
+    few, many = alternate(
+        9, *(partial(run, BIN / "mlscaffold", "status", cwd=place, codes=(1,)) for place in places)
+    )
+    yield Figure("status", few, 1.0, f"{few:.2f} s, one version behind and edited")
+    yield ratio("  among 3,000 other files", many, few, 1.1, "without them")
 
 
 def loop(folder: Path) -> Iterator[Figure]:
@@ -188,7 +216,7 @@ def self_test(folder: Path) -> Iterator[Figure]:
     yield Figure("false promotions", rate, 0.05, f"{rate:.1%} of {found['repetitions']}")
 
 
-SUITES = {"tool": tool, "loop": loop, "large": large, "self-test": self_test}
+SUITES = {"tool": tool, "status": status, "loop": loop, "large": large, "self-test": self_test}
 
 
 def main() -> None:
