@@ -21,7 +21,7 @@ trust = click.option(
 )
 project = click.argument("path", metavar="[PATH]", default=".", type=click.Path(path_type=Path))
 one_answers_file = click.option(
-    "--answers-file", metavar="FILE", help="Only this answers file, as a path below PATH."
+    "--answers-file", metavar="FILE", help="One answers file of several, below PATH."
 )
 dry_run = click.option("--dry-run", is_flag=True, help="Print what would be made; write nothing.")
 

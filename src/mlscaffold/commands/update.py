@@ -20,12 +20,12 @@ _WORDS = {"create": "created", "update": "updated", "merge": "merged", "delete":
 
 
 @click.command("update")
-@click.argument("path", metavar="[PATH]", default=".")
+@options.project
 @click.option("--to", metavar="REF", help="Version to go to: a tag, branch, commit, or current.")
 @options.data
 @options.data_file
 @click.option("--defaults", is_flag=True, help="Take the default of every new question.")
-@click.option("--answers-file", metavar="FILE", help="One answers file of several, below PATH.")
+@options.one_answers_file
 @options.trust
 @click.option("--skip-tasks", is_flag=True, help="Leave out the template's tasks.")
 @click.option("--dry-run", is_flag=True, help="Print what would be done; write nothing.")
@@ -34,7 +34,7 @@ _WORDS = {"create": "created", "update": "updated", "merge": "merged", "delete":
 @click.option("--abort", is_flag=True, help="Go back to before the last update.")
 @options.output_format
 def command(
-    path: str,
+    path: Path,
     to: str | None,
     data: dict[str, Any],
     data_file: dict[str, Any],
@@ -58,12 +58,12 @@ def command(
     from mlscaffold.merge import update
 
     if abort:
-        _print_aborted(update.abort(Path(path)), output_format)
+        _print_aborted(update.abort(path), output_format)
         return
     settings = config.load()
     outcome = update.run(
         update.Request(
-            place=Path(path),
+            place=path,
             answers_file=answers_file,
             to=to,
             data={**data_file, **data},
