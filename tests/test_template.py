@@ -65,7 +65,7 @@ def test_text_without_a_tag_stays_as_it_is(
 ) -> None:
     config = f"_envops: {options}\nname:\n  type: str\n  default: '{default}'\n"
     found = source(repository({"copier.yml": config}))
-    answers = template.render(found, tmp_path / "fast" / "p", {}, ask=False)
+    answers = template.render(found, tmp_path / "fast" / "p", {}, ask=False).answers
     plain = template.render_plainly(found, tmp_path / "plain" / "p", {}).answers.combined
     assert answers["name"] == plain["name"] == expected
 
@@ -74,7 +74,8 @@ def test_render_falls_back_to_copiers_own(
     repository: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(template, "can_render_fast", lambda: False)
-    answers = template.render(source(repository()), tmp_path / "p", {"name": "ann"}, ask=False)
+    folder = tmp_path / "p"
+    answers = template.render(source(repository()), folder, {"name": "ann"}, ask=False).answers
     assert answers == {"name": "ann", "colour": "red"}
     assert (tmp_path / "p" / "hello.txt").read_text() == "hello ann, red\n"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,17 @@ from mlscaffold.template import Template
 
 @dataclass(frozen=True)
 class Project:
-    """What was made: its folder, answers, files (relative, sorted) and first commit, if any."""
+    """What was made.
+
+    files: relative, with "/", sorted
+    message: what the template says to people, "" if nothing
+    commit: the first commit, None without one
+    """
 
     root: Path
     answers: Mapping[str, Any]
     files: tuple[str, ...]
+    message: str = ""
     commit: str | None = None
 
 
@@ -31,14 +37,14 @@ def create(
         made = _rendered(source, beside / root.name, answers, ask=ask)
         commit = _first_commit(made.root, source) if with_git else None
         files.move_into_place(made.root, root)
-    return Project(root, made.answers, made.files, commit)
+    return replace(made, root=root, commit=commit)
 
 
 def preview(source: Template, root: Path, answers: Mapping[str, Any], *, ask: bool) -> Project:
     """What create would make; nothing is written beside root."""
     with tempfile.TemporaryDirectory() as elsewhere:
         made = _rendered(source, Path(elsewhere, root.name), answers, ask=ask)
-    return Project(root, made.answers, made.files)
+    return replace(made, root=root)
 
 
 def command(root: Path) -> str | None:
@@ -51,10 +57,11 @@ def command(root: Path) -> str | None:
 
 
 def _rendered(source: Template, root: Path, answers: Mapping[str, Any], *, ask: bool) -> Project:
-    found = template.render(source, root, answers, ask=ask)
-    naming.check_answers(found)
+    made = template.render(source, root, answers, ask=ask)
+    naming.check_answers(made.answers)
     paths = sorted(path for path in root.rglob("*") if not path.is_dir() or path.is_symlink())
-    return Project(root, found, tuple(path.relative_to(root).as_posix() for path in paths))
+    files_ = tuple(path.relative_to(root).as_posix() for path in paths)
+    return Project(root, made.answers, files_, made.message)
 
 
 def _first_commit(root: Path, source: Template) -> str:

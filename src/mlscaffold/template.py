@@ -55,6 +55,14 @@ class Template:
         return "tasks" in self.unsafe
 
 
+@dataclass(frozen=True)
+class Rendering:
+    """Every answer by question, and what the template says to people after a copy."""
+
+    answers: Mapping[str, Any]
+    message: str
+
+
 def read(checkout: store.Checkout) -> Template:
     """The template in a checkout. Raises MlscaffoldError when its copier.yml is broken."""
     with plain_errors(checkout.address):
@@ -105,22 +113,22 @@ def unanswered(template: Template, name: str, answers: Mapping[str, Any]) -> dic
 
 def render(
     template: Template, destination: Path, answers: Mapping[str, Any], *, ask: bool
-) -> dict[str, Any]:
-    """Renders into destination, without tasks, and returns every answer.
+) -> Rendering:
+    """Renders into destination, without tasks.
 
     What answers does not hold is asked on the terminal, or else takes the question's default.
     Raises MlscaffoldError for an answer that the template refuses and for errors in the template.
     """
     with plain_errors(template.checkout.address):
         if can_render_fast():
-            rendering = _worker(template, destination, answers, ask=ask)
-            rendering.run_copy()
+            worker = _worker(template, destination, answers, ask=ask)
+            worker.run_copy()
+            message = worker.message_after("copy")
         else:
-            rendering = render_plainly(template, destination, answers, ask=ask)
-        found, hidden = rendering.answers.combined, rendering.answers.hidden
-        return {
-            name: found[name] for name in template.questions if name in found and name not in hidden
-        }
+            worker, message = render_plainly(template, destination, answers, ask=ask), ""
+        found, hidden = worker.answers.combined, worker.answers.hidden
+        known = (name for name in template.questions if name in found and name not in hidden)
+        return Rendering({name: found[name] for name in known}, message)
 
 
 def run_tasks(template: Template, destination: Path, answers: Mapping[str, Any]) -> None:

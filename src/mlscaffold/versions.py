@@ -52,6 +52,7 @@ class Rendered:
     skips: whether a path (with "/") is left alone where it exists: _skip_if_exists
     has_seeds: whether there are such paths
     context: what tasks and migrations see of the answers
+    message: what the template says to people after an update
     """
 
     folder: Path
@@ -60,6 +61,7 @@ class Rendered:
     skips: Callable[[str], bool]
     has_seeds: bool
     context: Any
+    message: str
 
 
 def choose(answers: Answers, to: str | None = None, *, fetch: bool = True) -> Step:
@@ -214,7 +216,7 @@ def _worker(
 def _render(worker: VersionWorker, source: Template) -> Rendered:
     with template.plain_errors(source.checkout.address), operation("update"):
         worker.run_copy()
-        matches = worker.match_skip
+        matches, message = worker.match_skip, worker.message_after("update")
     return Rendered(
         folder=worker.dst_path,
         answers_file=worker.answers_relpath.as_posix(),
@@ -222,6 +224,7 @@ def _render(worker: VersionWorker, source: Template) -> Rendered:
         skips=lambda path: matches(Path(path)),
         has_seeds=bool(worker.all_skip_if_exists),
         context=worker.answers,
+        message=message,
     )
 
 

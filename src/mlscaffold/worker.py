@@ -95,6 +95,11 @@ class FastWorker(_main.Worker):
     def _sync_git_index_executable_bit(self, dst_relpath: Path, src_mode: int) -> None:
         """Nothing to do: no index holds the new file yet."""
 
+    def message_after(self, operation: str) -> str:
+        """What the template says to people after a copy or an update."""
+        text = getattr(self.template, f"message_after_{operation}")
+        return self._render_string(text).strip() if text else ""
+
     def unanswered(self) -> dict[str, str]:
         """The questions that would be asked, with their help; defaults stand in for answers."""
         self.answers = _user_data.AnswersMap(init=self.data, metadata=self.template.metadata)

@@ -96,6 +96,14 @@ def test_new_ends_with_three_commands(repository: Make) -> None:
     assert len(lines) == 3
 
 
+def test_what_a_template_says_at_the_end_is_told(repository: Make) -> None:
+    says = "_message_after_copy: Welcome to {{ name }}\n_message_before_copy: Hello\n"
+    folder = repository({**TEMPLATE, "copier.yml": says + TEMPLATE["copier.yml"]})
+    made = new("churn", "--template", folder, "--data=name=ann", "--defaults", "--no-env")
+    assert "Welcome to ann\n" in made.stderr
+    assert "Hello" not in made.output
+
+
 def test_new_takes_the_folder_it_stands_in(repository: Make, folder: Path) -> None:
     assert new(".", "--template", repository(), "--defaults", "--no-env").exit_code == 0
     assert (folder / "hello.txt").exists()

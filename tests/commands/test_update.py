@@ -54,6 +54,15 @@ def test_update_merges_and_says_what_it_did(folder: Path) -> None:
     assert tree(folder)["a"].decode() == "top\n" + LONG + "mine\n"
 
 
+def test_what_a_template_says_after_an_update_is_told_once(tmp_path: Path) -> None:
+    says = {"copier.yml": CONFIG["copier.yml"] + "_message_after_update: Thank you, {{ name }}\n"}
+    template(tmp_path / "t", CONFIG, says)
+    made = project(tmp_path / "t", tmp_path / "p")
+    assert "Thank you, ann\n" in update(made, "--defaults").stderr
+    git(made, "commit", "-q", "-a", "-m", "Update")
+    assert "Thank you" not in update(made, "--defaults").output
+
+
 def test_a_second_update_changes_nothing(folder: Path) -> None:
     assert update(folder).exit_code == 0
     before = tree(folder)

@@ -105,6 +105,8 @@ def command(
     output.done(f"{made.root.name}/", f"{len(made.files)} files from {_name(source)}")
     if ref is None and store.uncommitted(request.address):
         output.note("  The template has changes that are not committed; they were left out.")
+    if made.message:
+        output.note(output.plain(made.message))
     if made.commit:
         output.done("git", f"first commit {made.commit}")
     try:
@@ -273,6 +275,7 @@ def _describe(source: Template, made: Project) -> dict[str, Any]:
         },
         "answers": dict(made.answers),
         "files": list(made.files),
+        "message": made.message,
         "commit": made.commit,
     }
 

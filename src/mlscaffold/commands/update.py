@@ -116,7 +116,7 @@ def _print(outcome: Outcome, is_written: bool, branch: str | None) -> None:
     if outcome.diff:
         output.result(outcome.diff)
     for note in outcome.notes:
-        output.note(note)
+        output.note(output.plain(note))
     if outcome.unresolved:
         output.note(f"Still in conflict: {', '.join(outcome.unresolved)}")
     if outcome.commit:

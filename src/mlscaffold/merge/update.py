@@ -231,14 +231,17 @@ def _afterwards(
     steps: Sequence[Step],
     pairs: Sequence[tuple[Plan, Rendered]],
 ) -> Iterator[str]:
-    """Tasks, the migrations that come after, and uv.lock; what is left for the user to do."""
+    """Tasks, the migrations that come after, and uv.lock; what is left for the user to know."""
     for step, (plan, rendered) in zip(steps, pairs, strict=True):
         tasks = step.new.has_tasks and not request.skip_tasks
         migrations = versions.has_migrations(step, "after")
-        if not (step.stays and plan.is_empty) and (tasks or migrations):
+        is_done = step.stays and plan.is_empty
+        if not is_done and (tasks or migrations):
             with programs.noted(project, plan.names):
                 if tasks:
                     versions.run_tasks(step, rendered)
                 versions.run_migrations(step, "after", rendered)
         if left := programs.lock_again(plan, step.answers.root):
             yield left
+        if rendered.message and not is_done:
+            yield rendered.message
