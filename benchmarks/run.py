@@ -1,6 +1,6 @@
 """Prints the figures that mlscaffold promises, each beside its peer measured in the same run.
 
-    python benchmarks/run.py [tool] [status] [loop] [large] [self-test]
+    python benchmarks/run.py [tool] [update] [status] [loop] [large] [self-test]
 
 Times are wall-clock seconds of whole commands, the median of alternating runs. Exit code 1 when a
 figure is missed. Needs an environment in which mlscaffold is installed; makes the rest itself.
@@ -12,18 +12,14 @@ import json
 import os
 import random
 import resource
-import statistics
-import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-BIN = Path(sys.executable).parent
-ROOT = Path(__file__).resolve().parent.parent
+from measuring import BIN, ROOT, Figure, alternate, ratio, run, seconds
+from updating import update
 
 # What a data scientist would write without us: the same libraries, one fit, one score.
 BARE_SCRIPT = """
@@ -39,46 +35,6 @@ print(roc_auc_score(
     table["weather"][cut:], model.predict_proba(X[cut:]), multi_class="ovr", average="weighted",
     labels=model.classes_))
 """
-
-
-@dataclass(frozen=True)
-class Figure:
-    """One promise: what was measured, what it may be at most, and how it reads."""
-
-    name: str
-    value: float
-    limit: float
-    reading: str
-
-    @property
-    def is_met(self) -> bool:
-        return self.value <= self.limit
-
-
-def run(*command: str | Path, cwd: Path, codes: tuple[int, ...] = (0,)) -> str:
-    """Run a command and return its stdout; another exit code than `codes` ends the benchmark."""
-    outcome = subprocess.run(
-        [str(part) for part in command], cwd=cwd, capture_output=True, text=True, check=False
-    )
-    if outcome.returncode not in codes:
-        sys.exit(f"{' '.join(map(str, command))}\n{outcome.stdout}{outcome.stderr}")
-    return outcome.stdout
-
-
-def seconds(action: Callable[[], object]) -> float:
-    started = time.perf_counter()
-    action()
-    return time.perf_counter() - started
-
-
-def alternate(repeats: int, *actions: Callable[[], object]) -> list[float]:
-    """Median seconds of each action, run in turns, so that a busy machine slows all alike."""
-    times = [[seconds(action) for action in actions] for _ in range(repeats)]
-    return [statistics.median(column) for column in zip(*times, strict=True)]
-
-
-def ratio(name: str, ours: float, peer: float, limit: float, peer_name: str) -> Figure:
-    return Figure(name, ours / peer, limit, f"{ours:.2f} s against {peer:.2f} s ({peer_name})")
 
 
 def tool(folder: Path) -> Iterator[Figure]:
@@ -105,7 +61,7 @@ def tool(folder: Path) -> Iterator[Figure]:
 
 
 def status(folder: Path) -> Iterator[Figure]:
-    """status of an edited project that is behind, alone and among many other files."""
+    """status and diff of an edited project that is behind; status among many other files too."""
     log = ("log", "-2", "--format=%H", "--", "template", "copier.yml")
     before = run("git", *log, cwd=ROOT).split()[-1]
     places = folder / "few", folder / "many"
@@ -129,6 +85,8 @@ def status(folder: Path) -> Iterator[Figure]:
     )
     yield Figure("status", few, 1.0, f"{few:.2f} s, one version behind and edited")
     yield ratio("  among 3,000 other files", many, few, 1.1, "without them")
+    (took,) = alternate(9, partial(run, BIN / "mlscaffold", "diff", cwd=places[0], codes=(1,)))
+    yield Figure("diff", took, 1.0, f"{took:.2f} s, of the same project")
 
 
 def loop(folder: Path) -> Iterator[Figure]:
@@ -216,7 +174,14 @@ def self_test(folder: Path) -> Iterator[Figure]:
     yield Figure("false promotions", rate, 0.05, f"{rate:.1%} of {found['repetitions']}")
 
 
-SUITES = {"tool": tool, "status": status, "loop": loop, "large": large, "self-test": self_test}
+SUITES = {
+    "tool": tool,
+    "update": update,
+    "status": status,
+    "loop": loop,
+    "large": large,
+    "self-test": self_test,
+}
 
 
 def main() -> None:
