@@ -3,11 +3,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from projects import edit, planned, project, template
+from projects import planned, project, template
 from repositories import git, tree, write
 
 from mlscaffold.errors import MlscaffoldError
-from mlscaffold.merge import branch, journal, repository
+from mlscaffold.merge import apply, branch, journal, repository
 
 
 @pytest.fixture
@@ -49,7 +49,8 @@ def test_a_lock_that_a_killed_update_left_is_cleared(
     project_.state.mkdir()
     (project_.state / "ref").write_text("refs/heads/up")
     (folder / ".git" / "refs" / "heads" / "up.lock").write_text("")
-    edit(folder, {"other": "1"})
+    assert apply.recover(project_) is None
     with planned(folder, from_head=True) as plan:
         branch.commit(plan, "up")
     assert git(folder, "rev-parse", "up^") == git(folder, "rev-parse", "HEAD")
+    assert not (project_.state / "ref").exists()

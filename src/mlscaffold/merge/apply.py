@@ -10,7 +10,7 @@ from pathlib import Path
 
 from mlscaffold import git
 from mlscaffold.errors import MlscaffoldError
-from mlscaffold.merge import check, index, journal, placing
+from mlscaffold.merge import branch, check, index, journal, placing
 from mlscaffold.merge.journal import APPLYING, Change, Journal
 from mlscaffold.merge.objects import PROGRAM
 from mlscaffold.merge.plan import Action, Plan
@@ -65,9 +65,10 @@ def recover(repository: Repository) -> str | None:
 
     The lock is held, so no other process is at it.
     """
+    journal.remove_unfinished(repository)
+    branch.clear_stale_lock(repository)
     record = journal.read(repository)
     if record is None or record.state != APPLYING:
-        journal.remove_unfinished(repository)
         return None
     index.clear_stale_lock(repository, journal.folder(repository))
     is_staged = not record.staged or index.is_staged(repository, record.paths_in_index)

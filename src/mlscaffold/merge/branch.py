@@ -25,7 +25,6 @@ def commit(plan: Plan, name: str) -> str:
     subject = f"Update from template {old} to {new}" if old != new else "Update the answers"
     made = _commit_tree(plan, subject)
     _copy_objects(plan, made)
-    _clear_stale_lock(repository, ref)
     files.write_text(repository.state / "ref", ref)
     git.run("update-ref", "-m", subject, ref, made, "0" * len(made), cwd=repository.top)
     (repository.state / "ref").unlink()
@@ -69,15 +68,17 @@ def _copy_objects(plan: Plan, made: str) -> None:
     git.exchange("unpack-objects", "-q", cwd=repository.top, given=pack.stdout)
 
 
-def _clear_stale_lock(repository: Repository, ref: str) -> None:
+def clear_stale_lock(repository: Repository) -> None:
     """Removes the lock of a ref that an update was about to make when it was killed.
 
     That update is over, as we hold the project; its git may live on for a moment.
     """
-    noted, lock = repository.state / "ref", Path(f"{repository.common_dir / ref}.lock")
-    if not noted.exists() or noted.read_text(encoding="utf-8") != ref:
+    noted = repository.state / "ref"
+    if not noted.exists():
         return
+    lock = Path(f"{repository.common_dir / noted.read_text(encoding='utf-8')}.lock")
     until = time.monotonic() + _PATIENCE
     while lock.exists() and time.monotonic() < until:
         time.sleep(0.05)
     lock.unlink(missing_ok=True)
+    noted.unlink()

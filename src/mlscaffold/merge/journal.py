@@ -108,9 +108,11 @@ def new_folder(repository: Repository) -> Path:
 
 
 def remove_unfinished(repository: Repository) -> None:
-    """Removes what killed updates had prepared and not begun."""
-    for left in repository.state.glob("next-*"):
+    """Removes what killed updates had prepared and not begun, or not wholly removed."""
+    for left in (*repository.state.glob("next-*"), repository.state / "old"):
         shutil.rmtree(left, ignore_errors=True)
+    for left in repository.state.glob(".ref.*"):
+        left.unlink()
 
 
 def begin(repository: Repository, prepared: Path) -> None:
