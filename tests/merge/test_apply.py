@@ -257,6 +257,67 @@ def test_what_was_edited_after_a_kill_is_kept_with_a_copy(
     assert tree(folder)["gone"] == b"x\n"
 
 
+def test_killed_before_a_file_became_a_folder_it_is_taken_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    template(tmp_path / "t", {**CONFIG, "x": "1\n"}, {"x/new": "2\n"}, v2=("x",))
+    folder = project(tmp_path / "t", tmp_path / "p")
+    before = state(folder)
+    _die_in(folder, monkeypatch, placing, "_put", 0)
+    assert "taken back." in str(apply.recover(repository.open_at(folder)))
+    assert state(folder) == before
+
+
+@pytest.mark.parametrize("after", [0, 1, 4])
+def test_killed_on_the_way_back_the_next_run_goes_on_with_it(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, after: int
+) -> None:
+    before = state(folder)
+    update(folder)
+    abort = lambda: apply.abort(repository.open_at(folder))  # noqa: E731
+    _die_in(folder, monkeypatch, placing, "_put", after, doing=abort)
+    apply.recover(repository.open_at(folder))
+    if after:  # else nothing had been put back, so it is the update that is complete
+        assert state(folder) == before
+    else:
+        abort()
+    assert state(folder) == before
+
+
+def test_interrupted_and_then_killed_it_is_taken_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    template(tmp_path / "t", {**CONFIG, "a": "1\n", "b": "1\n"}, {"a": "2\n", "b": "2\n"})
+    folder = project(tmp_path / "t", tmp_path / "p")
+    before, go_on = state(folder), placing.go_on
+
+    def interrupt(*arguments: Any) -> None:
+        go_on(*arguments)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(placing, "go_on", interrupt)
+        _die_in(folder, monkeypatch, placing, "_put", 4)  # three files go there, one comes back
+    monkeypatch.undo()
+    assert "taken back." in str(apply.recover(repository.open_at(folder)))
+    assert state(folder) == before
+
+
+def test_interrupted_when_conflicts_are_staged_it_is_taken_back(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, stage = state(folder), index.stage
+
+    def interrupt(*arguments: Any) -> None:
+        stage(*arguments)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(index, "stage", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        update(folder)
+    assert state(folder) == before
+
+
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(28, "No space left on device")])
 @pytest.mark.parametrize("after", [0, 3, 5])
 def test_interrupted_or_out_of_space_it_is_taken_back_at_once(
@@ -307,7 +368,13 @@ def test_two_answers_files_that_change_one_file_are_refused(folder: Path) -> Non
 
 
 def _die_in(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, module: Any, name: str, after: int
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    module: Any,
+    name: str,
+    after: int,
+    *,
+    doing: Callable[[], object] | None = None,
 ) -> None:
     """Updates in a process that ends without a word at the call after so many."""
     real, calls = getattr(module, name), iter(range(100))
@@ -318,7 +385,7 @@ def _die_in(
         return real(*arguments, **options)
 
     monkeypatch.setattr(module, name, die)
-    _in_a_child(lambda: update(folder))
+    _in_a_child(doing or (lambda: update(folder)))
     monkeypatch.undo()
 
 

@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 from mlscaffold import git
@@ -49,6 +50,8 @@ def _go_on(repository: Repository, record: Journal, actions: Sequence[Action]) -
             index.stage(repository, actions, journal.folder(repository))
     except BaseException as error:
         edited = placing.go_back(repository, record)
+        if record.staged and index.is_staged(repository, record.paths_in_index):
+            index.restore(repository, record)
         _settle(repository, record, edited)
         if isinstance(error, MlscaffoldError):
             message = f"{error.message} The update was taken back{_kept(edited)}"
@@ -107,6 +110,8 @@ def abort(repository: Repository) -> tuple[str, ...]:
         )
     index.clear_stale_lock(repository, journal.folder(repository))
     index.check_unlocked(repository)
+    with suppress(OSError):  # on a full disk files can still be renamed back
+        journal.write(journal.folder(repository), replace(record, state=APPLYING))
     edited = placing.go_back(repository, record)
     if record.staged:
         index.restore(repository, record)

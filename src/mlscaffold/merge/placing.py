@@ -51,7 +51,9 @@ def go_back(repository: Repository, journal: Journal) -> tuple[str, ...]:
     edited = []
     for number, change in reversed(list(enumerate(journal.changes))):
         place = repository.top / change.path
-        (place.parent / _temporary(number)).unlink(missing_ok=True)
+        beside = place.parent / _temporary(number)
+        if os.path.lexists(beside):  # where one may not write, unlinking nothing fails too
+            beside.unlink()
         now = signature(place)
         is_waiting = os.path.lexists(folder(repository) / "ready" / str(number))
         if now == change.before or (is_waiting and now != change.after):
@@ -68,12 +70,14 @@ def go_back(repository: Repository, journal: Journal) -> tuple[str, ...]:
 
 
 def is_in_place(repository: Repository, journal: Journal) -> bool:
-    """Whether every file was put in place, whatever came of it since."""
+    """Whether every file was put in place, and none back, whatever came of it since."""
     ready = folder(repository) / "ready"
     return not any(
         os.path.lexists(ready / str(number))
-        if change.after
-        else signature(repository.top / change.path) == change.before
+        or (
+            change.before != change.after
+            and signature(repository.top / change.path) == change.before
+        )
         for number, change in enumerate(journal.changes)
     )
 
