@@ -96,6 +96,21 @@ def test_a_broken_mirror_is_made_again(repository: Make) -> None:
     assert store.check_out(found.address, None) == found
 
 
+@pytest.mark.parametrize("lock", ["packed-refs.lock", "refs/tags/v2.lock"])
+def test_a_lock_that_a_killed_fetch_left_is_cleared(
+    repository: Make, monkeypatch: pytest.MonkeyPatch, lock: str
+) -> None:
+    monkeypatch.setattr(store, "_PATIENCE", 0.1)
+    folder = repository()
+    mirror = store.check_out(str(folder), None).mirror
+    assert mirror
+    (mirror / lock).write_text("")
+    git(folder, "tag", "-d", "v1.0.0")
+    commit(folder, {"new.txt": ""}, tag="v2")
+    assert store.check_out(str(folder), None).version == "v2"
+    assert not list(mirror.rglob("*.lock"))
+
+
 def test_an_address_that_does_not_exist_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(MlscaffoldError, match="cannot be fetched") as caught:
         store.check_out(str(tmp_path / "nope"), None)

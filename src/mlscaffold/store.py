@@ -21,6 +21,7 @@ from mlscaffold.errors import MlscaffoldError, unknown
 
 _HEAD = "refs/mlscaffold/head"
 _KEPT_DAYS = 30  # a checkout that no command has used for so long is removed
+_PATIENCE = 2.0  # seconds that git may live on, and hold a lock, when its mlscaffold was killed
 _SHORTCUTS = {"gh:": "https://github.com/", "gl:": "https://gitlab.com/"}
 _PACKAGE = Path(__file__).parent
 _BUNDLE = _PACKAGE / "template.bundle"
@@ -203,6 +204,7 @@ def _stamp(source: Path) -> str:
 def _fetch(address: str, source: str, mirror: Path) -> None:
     if source == str(_BUNDLE) and _SHALLOW.exists():
         (mirror / "shallow").write_bytes(_SHALLOW.read_bytes())
+    _clear_stale_locks(mirror)
     refs = (f"+HEAD:{_HEAD}", "+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")
     options = ("--quiet", "--no-write-fetch-head", "--update-shallow", "--no-auto-gc")
     try:
@@ -210,6 +212,15 @@ def _fetch(address: str, source: str, mirror: Path) -> None:
     except git.GitError as error:
         reason = error.message.partition(": ")[2]
         raise FetchError(f"The template {address} cannot be fetched: {reason}.") from None
+
+
+def _clear_stale_locks(mirror: Path) -> None:
+    """Removes git's locks of a fetch that was killed: of those that run, we are the only one."""
+    until = time.monotonic() + _PATIENCE
+    for lock in (*mirror.glob("*.lock"), *(mirror / "refs").rglob("*.lock")):
+        while lock.exists() and time.monotonic() < until:
+            time.sleep(0.05)
+        lock.unlink(missing_ok=True)
 
 
 def _tag_releases(mirror: Path) -> None:
