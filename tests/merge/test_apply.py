@@ -250,7 +250,10 @@ def test_what_was_edited_after_a_kill_is_kept_with_a_copy(
     _die_in(folder, monkeypatch, placing, "_put", 4)
     write(folder, {"a": "edited after the kill\n", "new/deep": "and this\n"})
     project_ = repository.open_at(folder)
-    assert "edited since: a." in str(apply.recover(project_))
+    found = apply.recover(project_)
+    assert found
+    assert found.edited == ("a",)
+    assert "edited since: a." in found.text
     assert tree(folder)["a"] == b"edited after the kill\n"
     assert tree(folder)["new/deep"] == b"and this\n"
     assert (project_.state / "kept" / "a").read_text() == EDITS["a"]

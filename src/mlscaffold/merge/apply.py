@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 from mlscaffold import git
 from mlscaffold.errors import MlscaffoldError
@@ -63,8 +64,15 @@ def _go_on(repository: Repository, record: Journal, actions: Sequence[Action]) -
     journal.finish(repository, record)
 
 
-def recover(repository: Repository) -> str | None:
-    """Ends an update that was killed, forwards or back; what was done, in words.
+class Recovered(NamedTuple):
+    """What was done about an update that was killed, and the files edited since, which stay."""
+
+    text: str
+    edited: tuple[str, ...] = ()
+
+
+def recover(repository: Repository) -> Recovered | None:
+    """Ends an update that was killed, forwards or back.
 
     The lock is held, so no other process is at it.
     """
@@ -77,12 +85,12 @@ def recover(repository: Repository) -> str | None:
     is_staged = not record.staged or index.is_staged(repository, record.paths_in_index)
     if is_staged and placing.is_in_place(repository, record):
         journal.finish(repository, record)
-        return "An update that had been interrupted is complete."
+        return Recovered("An update that had been interrupted is complete.")
     edited = placing.go_back(repository, record)
     if record.staged:
         index.restore(repository, record)
     _settle(repository, record, edited)
-    return "An update that had been interrupted was taken back" + _kept(edited)
+    return Recovered(f"An update that had been interrupted was taken back{_kept(edited)}", edited)
 
 
 def check_not_interrupted(repository: Repository) -> None:

@@ -78,15 +78,16 @@ def run(request: Request) -> Outcome:
         repaired = apply.recover(project)
         if repaired:  # the answers may be others now
             found = answers.find(request.place, request.answers_file)
-        return _update(request, project, found, (repaired,) if repaired else ())
+        return _update(request, project, found, (repaired.text,) if repaired else ())
 
 
 def abort(place: Path) -> tuple[str, ...]:
     """Takes the last update back; the paths of files that were edited since, and so stay."""
     project = repository.open_at(_root(place))
     with journal.locked(project):
-        if apply.recover(project) and journal.read(project) is None:
-            return ()
+        repaired = apply.recover(project)
+        if repaired and journal.read(project) is None:
+            return repaired.edited
         return apply.abort(project)
 
 
