@@ -214,10 +214,13 @@ def test_killed_before_it_begins_it_was_never_there(
     assert not list(project_.state.glob("next-*"))
 
 
+@pytest.mark.parametrize("has_links", [True, False])
 def test_killed_under_gits_lock_the_lock_is_cleared(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
+    folder: Path, monkeypatch: pytest.MonkeyPatch, has_links: bool
 ) -> None:
     before = state(folder)
+    if not has_links:
+        monkeypatch.setattr(Path, "hardlink_to", _refuse)
     exchange = index.git.exchange
 
     def die(*arguments: str, **options: Any) -> Any:
@@ -306,19 +309,25 @@ def test_interrupted_and_then_killed_it_is_taken_back(
     assert state(folder) == before
 
 
-def test_interrupted_when_conflicts_are_staged_it_is_taken_back(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [(journal, "begin"), (index, "_lock"), (index, "stage"), (journal, "finish")],
+)
+def test_interrupted_between_two_steps_it_is_taken_back(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, module: Any, name: str
 ) -> None:
-    before, stage = state(folder), index.stage
+    before, step = state(folder), getattr(module, name)
 
     def interrupt(*arguments: Any) -> None:
-        stage(*arguments)
+        step(*arguments)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(index, "stage", interrupt)
-    with pytest.raises(KeyboardInterrupt):
-        update(folder)
+    with monkeypatch.context() as patch:
+        patch.setattr(module, name, interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            update(folder)
     assert state(folder) == before
+    update(folder)
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(28, "No space left on device")])
@@ -368,6 +377,10 @@ def test_two_answers_files_that_change_one_file_are_refused(folder: Path) -> Non
         pytest.raises(MlscaffoldError, match="Two answers files change"),
     ):
         apply.apply([one, other])
+
+
+def _refuse(*_arguments: Any) -> None:
+    raise PermissionError
 
 
 def _die_in(

@@ -38,17 +38,23 @@ def apply(plans: Sequence[Plan]) -> None:
     except BaseException:
         shutil.rmtree(prepared, ignore_errors=True)
         raise
-    journal.begin(repository, prepared)
-    _go_on(repository, record, actions)
+    try:
+        _go_on(repository, record, actions, prepared)
+    finally:
+        shutil.rmtree(prepared, ignore_errors=True)  # it is still there if it did not begin
     for leftover in ("ready", "checkout"):
         shutil.rmtree(journal.folder(repository) / leftover, ignore_errors=True)
 
 
-def _go_on(repository: Repository, record: Journal, actions: Sequence[Action]) -> None:
+def _go_on(
+    repository: Repository, record: Journal, actions: Sequence[Action], prepared: Path
+) -> None:
     try:
+        journal.begin(repository, prepared)
         placing.go_on(repository, record)
         if record.staged:
             index.stage(repository, actions, journal.folder(repository))
+        journal.finish(repository, record)
     except BaseException as error:
         edited = placing.go_back(repository, record)
         if record.staged and index.is_staged(repository, record.paths_in_index):
@@ -61,7 +67,6 @@ def _go_on(repository: Repository, record: Journal, actions: Sequence[Action]) -
             reason = f"{error.filename or repository.top}: {error.strerror or error}."
             raise MlscaffoldError(f"{reason} The update was taken back{_kept(edited)}") from None
         raise
-    journal.finish(repository, record)
 
 
 class Recovered(NamedTuple):

@@ -6,6 +6,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from mlscaffold import git
@@ -100,16 +101,17 @@ def check_unlocked(repository: Repository) -> None:
 def clear_stale_lock(repository: Repository, journal: Path) -> None:
     """Removes git's lock if it is ours: of a process that was killed, as ours is not locked."""
     lock, ours = repository.git_dir / "index.lock", journal / "lock"
-    if lock.exists() and ours.exists() and lock.samefile(ours):
-        lock.unlink()
+    with suppress(FileNotFoundError):
+        if lock.samefile(ours) or lock.read_bytes() == os.fsencode(ours):
+            lock.unlink()
 
 
 def _replace(repository: Repository, journal: Path, lines: str) -> None:
     lock, ours = repository.git_dir / "index.lock", journal / "lock"
     # A folder of its own: the git of a killed update may still be at work on another one.
     fresh = Path(tempfile.mkdtemp(dir=journal)) / "index"
-    _lock(repository, lock, ours)
     try:
+        _lock(repository, lock, ours)
         if repository.index.exists():
             shutil.copy2(repository.index, fresh)
         git.exchange(
@@ -120,7 +122,7 @@ def _replace(repository: Repository, journal: Path, lines: str) -> None:
         )
         fresh.replace(repository.index)
     finally:
-        lock.unlink()
+        clear_stale_lock(repository, journal)
 
 
 def _lock(repository: Repository, lock: Path, ours: Path) -> None:
@@ -132,7 +134,8 @@ def _lock(repository: Repository, lock: Path, ours: Path) -> None:
         check_unlocked(repository)
         raise
     except OSError:  # a file system without hard links
-        os.close(os.open(lock, os.O_CREAT | os.O_EXCL))
+        with lock.open("xb") as file:
+            file.write(os.fsencode(ours))
 
 
 def _nothing(repository: Repository, path: str) -> str:
