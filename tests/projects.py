@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import copier
-from repositories import Files, commit, git, write
+from repositories import Files, commit, git, tree, write
 
 from mlscaffold import answers, versions
 from mlscaffold.answers import Answers
 from mlscaffold.merge import planning, repository
 from mlscaffold.merge.plan import Plan
 
+State = tuple[tuple[tuple[str, int, bytes], ...], str, str]
 LONG = "".join(f"line {number}\n" for number in range(12))
 ANSWERS = {"{{ _copier_conf.answers_file }}.jinja": "{{ _copier_answers|to_nice_yaml -}}\n"}
 
@@ -47,6 +48,14 @@ def edit(folder: Path, files: Files) -> None:
     write(folder, files)
     git(folder, "add", "-A")
     git(folder, "commit", "-qm", "Edit")
+
+
+def state(folder: Path) -> State:
+    """All that an update may change: files with their modes, git's index, and branches."""
+    files = tuple(
+        (name, (folder / name).lstat().st_mode, data) for name, data in tree(folder).items()
+    )
+    return tuple(sorted(files)), git(folder, "ls-files", "-s"), git(folder, "for-each-ref")
 
 
 def step(folder: Path, to: str | None = None) -> versions.Step:
