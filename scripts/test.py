@@ -2,8 +2,8 @@
 
 Needs Python 3.11+ and git, nothing else:  python3 scripts/test.py [--fast]
 
-On a CI machine that is Debian's or Ubuntu's it also installs what building an image takes;
-elsewhere the test of the image is skipped, and says so, if that is missing.
+On a CI machine that is Debian's or Ubuntu's it also installs what building an image and killing
+an update at a system call take; elsewhere those tests are skipped, and say so, if that is missing.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ SETUP = [
     [PYTHON, "-m", "pip", "install", "-qq", "--require-hashes", "-r", "requirements-dev.txt"],
     [PYTHON, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "-e", "."],
 ]
-IMAGE_TOOLS = ["buildah", "debootstrap"]
+TOOLS = ["buildah", "debootstrap", "strace"]
 SYSTEM = [
     ["apt-get", "update", "-qq"],
-    ["apt-get", "install", "-qq", "--yes", "--no-install-recommends", *IMAGE_TOOLS],
+    ["apt-get", "install", "-qq", "--yes", "--no-install-recommends", *TOOLS],
 ]
 FAST = [
     ["ruff", "check"],
@@ -57,10 +57,10 @@ def run(command: list[str]) -> None:
 
 
 def may_install() -> bool:
-    """Whether tools for the image are missing on a machine that is CI's to change."""
+    """Whether tools of the slow suites are missing on a machine that is CI's to change."""
     is_root = os.name == "posix" and os.geteuid() == 0
     is_ours = bool(os.environ.get("CI")) and is_root and shutil.which("apt-get") is not None
-    return is_ours and not all(map(shutil.which, IMAGE_TOOLS))
+    return is_ours and not all(map(shutil.which, TOOLS))
 
 
 def main() -> None:

@@ -13,6 +13,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--examples", type=int, default=1000, help="how many random updates the slow tests make"
     )
+    parser.addoption(
+        "--kills",
+        type=int,
+        default=6,
+        help="at how many calls each of the slow tests kills an update; 0 is every one",
+    )
 
 
 @pytest.fixture
