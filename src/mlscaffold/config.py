@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from mlscaffold import files
 from mlscaffold.errors import MlscaffoldError, unknown
 
 
@@ -45,20 +45,15 @@ def load() -> Config:
     """The settings; without a file, none. Raises MlscaffoldError naming the line or the key."""
     file = path()
     try:
-        text = file.read_text(encoding="utf-8")
+        found = files.read_toml(file)
     except FileNotFoundError:
         if "MLSCAFFOLD_CONFIG" in os.environ:
             raise MlscaffoldError(
                 f"MLSCAFFOLD_CONFIG names {file}, which does not exist."
             ) from None
         return Config()
-    except (OSError, UnicodeDecodeError) as error:
-        raise MlscaffoldError(f"{file} cannot be read: {error}.") from None
     try:
-        return _parse(tomllib.loads(text))
-    except tomllib.TOMLDecodeError as error:
-        reason = str(error).replace("at end of document", f"at line {text.count(chr(10)) + 1}")
-        raise MlscaffoldError(f"{file} is not valid TOML: {reason}.") from None
+        return _parse(found)
     except MlscaffoldError as error:
         raise MlscaffoldError(f"{file}: {error.message}") from None
 

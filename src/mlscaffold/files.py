@@ -1,14 +1,17 @@
-"""Writing files and folders whole: everything is there, or nothing is."""
+"""Reading files, and writing files and folders whole: everything is there, or nothing is."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import tempfile
+import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
+
+from mlscaffold.errors import MlscaffoldError
 
 
 def write_text(path: Path, text: str) -> None:
@@ -22,6 +25,26 @@ def write_text(path: Path, text: str) -> None:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """What a TOML file holds.
+
+    Raises FileNotFoundError, and MlscaffoldError naming the file and the line that is wrong.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise MlscaffoldError(f"{path} cannot be read: {error.strerror}.") from None
+    except UnicodeDecodeError:
+        raise MlscaffoldError(f"{path} is not a text file in UTF-8.") from None
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        reason = str(error).replace("at end of document", f"at line {text.count(chr(10)) + 1}")
+        raise MlscaffoldError(f"{path} is not valid TOML: {reason}.") from None
 
 
 @contextmanager

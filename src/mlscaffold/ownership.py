@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -11,6 +10,7 @@ from typing import Any, Literal, get_args
 
 from pathspec import GitIgnoreSpec
 
+from mlscaffold import files
 from mlscaffold.errors import MlscaffoldError, unknown
 
 FILE = ".mlscaffold.toml"
@@ -50,18 +50,11 @@ def read(root: Path, is_seeded: Callable[[str], bool]) -> Ownership:
     """
     file = root / FILE
     try:
-        text = file.read_text(encoding="utf-8-sig")
+        found = files.read_toml(file)
     except FileNotFoundError:
         return Ownership({"seeded": is_seeded}, {})
-    except OSError as error:
-        raise MlscaffoldError(f"{file} cannot be read: {error.strerror}.") from None
-    except UnicodeDecodeError:
-        raise MlscaffoldError(f"{file} is not a text file in UTF-8.") from None
     try:
-        return _parse(tomllib.loads(text))
-    except tomllib.TOMLDecodeError as error:
-        reason = str(error).replace("at end of document", f"at line {text.count(chr(10)) + 1}")
-        raise MlscaffoldError(f"{file} is not valid TOML: {reason}.") from None
+        return _parse(found)
     except MlscaffoldError as error:
         raise MlscaffoldError(f"{file}: {error.message}") from None
 
