@@ -139,6 +139,11 @@ BREAKS = [
         replaced('!= pointer["model"]["md5"]:', "== 0:"),
     ),
     Break(
+        "the promoted bytes alone go to the next environment",
+        f"{PACKAGE}/training/champion.py",
+        replaced("content(root, coming, source), environment)", 'b"", environment)'),
+    ),
+    Break(
         "the judged bytes alone are promoted",
         f"{PACKAGE}/training/champion.py",
         replaced('!= record.model["md5"]:', "== 0:"),

@@ -154,22 +154,31 @@ def reproduce(id_: str) -> None:
 
 
 @main.command()
-@click.argument("id_", metavar="ID")
-def promote(id_: str) -> None:
-    """Makes a round's model the champion, and its parameters those of params.yaml."""
-    from .training import loop
+@click.argument("id_", metavar="[ID]", required=False)
+@click.option("--to", "environment", type=click.Choice(["stage", "prod"]), help="From the environment before.")
+def promote(id_: str | None, environment: str | None) -> None:
+    """Makes a round's model the champion of dev, or dev's that of stage, or stage's that of prod."""
+    from .training import champion, loop
 
-    loop.promote(project.load(), id_)
-    click.echo(f"{id_} is the champion. {COMMIT}")
+    settings = project.load()
+    if bool(id_) == bool(environment):
+        raise project.ProjectError("Say what to promote: the ID of a round, or --to stage, or --to prod.")
+    if id_:
+        loop.promote(settings, id_)
+        click.echo(f"{id_} is the champion. {COMMIT}")
+    elif environment:
+        pointer = champion.advance(settings.root, environment)
+        click.echo(f"{pointer['id']} is the champion of {environment}. {COMMIT}")
 
 
 @main.command()
-def rollback() -> None:
-    """Puts the champion before this one back, and the parameters that it had."""
+@click.option("--in", "environment", type=click.Choice(["dev", "stage", "prod"]), default="dev", show_default=True)
+def rollback(environment: str) -> None:
+    """Puts the champion before this one back, in dev also the parameters that it had."""
     from .training import loop
 
-    id_ = loop.rollback(project.load())
-    click.echo(f"{id_} is the champion again. {COMMIT}")
+    id_ = loop.rollback(project.load(), environment)
+    click.echo(f"{id_} is the champion of {environment} again. {COMMIT}")
 
 
 @main.command()
@@ -180,7 +189,8 @@ def leaderboard(form: str) -> None:
 
     settings = project.load()
     board = rounds.leaderboard(settings, (champion.load(settings.root) or {}).get("id"))
-    _say([asdict(record) for record in rounds.all_rounds(settings)], form, board)
+    text = f"{board}\nChampions: {champion.overview(settings.root)}"
+    _say([asdict(record) for record in rounds.all_rounds(settings)], form, text)
 
 
 @main.command()

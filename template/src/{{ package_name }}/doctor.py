@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from .data import contract as contracts
@@ -12,6 +13,7 @@ from .data import sources, split
 from .persistence import TRUSTED
 from .serving import predict
 from .settings import COMMAND, ProjectError, Settings
+from .training import champion
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,11 @@ def findings(settings: Settings) -> list[Finding]:
         _holds("data/contract.yaml is there", f"{COMMAND} data infer", lambda: contracts.load(root)),
         Finding(frozen, "the holdout is frozen", f"{COMMAND} {thaw}"),
         Finding((root / TRUSTED).is_file(), f"{TRUSTED} is there", "git restore it"),
-        _holds("the champion loads", f"{COMMAND} retrain", lambda: predict.load(root)),
+        *(
+            _holds(f"the champion of {name} loads", f"{COMMAND} retrain", partial(predict.load, root, name))
+            for name, folder in champion.FOLDERS.items()
+            if name == "dev" or (root / folder / champion.POINTER.name).exists()
+        ),
     ]
 
 

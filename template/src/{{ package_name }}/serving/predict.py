@@ -26,12 +26,12 @@ class Champion:
     contract: contracts.Contract
 
 
-def load(root: Path) -> Champion:
+def load(root: Path, environment: str = "dev") -> Champion:
     """The champion, ready to predict; ProjectError when its file is not the one promoted."""
-    pointer = champion.load(root)
+    pointer = champion.load(root, environment)
     if pointer is None:
         raise ProjectError("There is no champion yet: retrain makes the first.")
-    estimator, contract = champion.load_model(root, pointer), contracts.load(root)
+    estimator, contract = champion.load_model(root, pointer, environment), contracts.load(root)
     if sorted(estimator.feature_names_in_) != sorted(contracts.features(contract)):
         raise ProjectError(f"Champion {pointer['id']} reads other columns than {contracts.FILE} has: run retrain.")
     return Champion(pointer, estimator, contract)

@@ -1,4 +1,7 @@
-"""The champion: a pointer in deployment/champion.json, and the model under DVC beside it."""
+"""The champions: in each environment's folder a pointer, champion.json, and the model under DVC beside it.
+
+The loop makes dev's. `advance` copies the one before: dev's to stage, stage's to prod.
+"""
 
 import json
 from dataclasses import asdict
@@ -10,31 +13,47 @@ from .. import persistence
 from ..settings import COMMAND, ProjectError, Settings, flatten, put
 from . import rounds, versions
 
-POINTER = Path("deployment/champion.json")
-MODEL = Path("deployment/model.skops")
+FOLDERS = {
+    "dev": Path("deployment"),
+    "stage": Path("deployment/stage"),
+    "prod": Path("deployment/prod"),
+}
+SOURCE = {"stage": "dev", "prod": "stage"}
+POINTER = FOLDERS["dev"] / "champion.json"
+MODEL = FOLDERS["dev"] / "model.skops"
 KEPT = ("id", "verdict", "metric", "scores", "data", "code", "lock", "params", "overrides")
 Pointer = dict[str, Any]
 
 
-def load(root: Path) -> Pointer | None:
-    """The pointer, None before the first champion."""
+def load(root: Path, environment: str = "dev") -> Pointer | None:
+    """An environment's pointer, None before its first champion."""
+    path = FOLDERS[environment] / POINTER.name
+    if environment != "dev" and not (root / path).exists():
+        return None
     try:
-        pointer: Pointer | None = json.loads((root / POINTER).read_text(encoding="utf-8"))
+        pointer: Pointer | None = json.loads((root / path).read_text(encoding="utf-8"))
         if pointer is not None:
             _ = pointer["id"], pointer["model"]["md5"], pointer["previous"]
     except (FileNotFoundError, ValueError, TypeError, KeyError) as error:
-        raise ProjectError(f"{POINTER} cannot be read: {error!r}. Restore it with git.") from None
+        raise ProjectError(f"{path} cannot be read: {error!r}. Restore it with git.") from None
     return pointer
 
 
-def load_model(root: Path, pointer: Pointer) -> Any:
-    """The champion's estimator; ProjectError when the file is not the one that was promoted."""
-    path = root / MODEL
-    if not path.is_file() or persistence.md5(path.read_bytes()) != pointer["model"]["md5"]:
+def content(root: Path, pointer: Pointer, environment: str = "dev") -> bytes:
+    """The bytes of an environment's model; ProjectError when the file is not the one that was promoted."""
+    path = FOLDERS[environment] / MODEL.name
+    found = (root / path).read_bytes() if (root / path).is_file() else b""
+    if persistence.md5(found) != pointer["model"]["md5"]:
         raise ProjectError(
-            f"{MODEL} is not the file of champion {pointer['id']}: type {COMMAND} restore; was a promotion cut short, git restore deployment first"
+            f"{path} is not the file of champion {pointer['id']}: type {COMMAND} restore; was a promotion cut short, git restore deployment first"
         )
-    return persistence.load(path, root=root)
+    return found
+
+
+def load_model(root: Path, pointer: Pointer, environment: str = "dev") -> Any:
+    """The champion's estimator, once `content` has found its file to be the one promoted."""
+    content(root, pointer, environment)
+    return persistence.load(root / FOLDERS[environment] / MODEL.name, root=root)
 
 
 def promote(settings: Settings, id_: str) -> rounds.Round:
@@ -54,38 +73,68 @@ def promote(settings: Settings, id_: str) -> rounds.Round:
     return record
 
 
-def rollback(settings: Settings) -> Pointer:
-    """Puts the champion before this one back, its bytes from DVC's cache; returns its pointer.
+def advance(root: Path, environment: str) -> Pointer:
+    """Makes the champion of the environment before this one's champion too; returns its pointer."""
+    source, now = SOURCE[environment], load(root, environment)
+    coming = load(root, source)
+    if not coming:
+        first = "retrain" if source == "dev" else f"promote --to {source}"
+        raise ProjectError(f"{source} has no champion that could be promoted: type {COMMAND} {first}")
+    if now and now["id"] == coming["id"]:
+        raise ProjectError(f"{now['id']} is the champion of {environment} already: nothing was changed.")
+    pointer = {**coming, "promoted": _now(), "previous": _last(now)}
+    _point(root, pointer, content(root, coming, source), environment)
+    return pointer
 
-    The parameters that it had otherwise come back too, unless params.yaml has changed since.
+
+def rollback(settings: Settings, environment: str = "dev") -> Pointer:
+    """Puts the champion before this one back, its bytes from DVC's cache or remote; returns its pointer.
+
+    In dev the parameters that it had otherwise come back too, unless params.yaml has changed since.
     """
-    now = load(settings.root)
+    now = load(settings.root, environment)
     before: Pointer | None = now and now["previous"]
     if not now or not before:
-        raise ProjectError("There is no champion before this one: nothing was changed.")
-    _point(settings.root, before, versions.cached(settings.root, before["model"]["md5"]))
-    old, new, here = (flatten(params) for params in (before["params"], now["params"], settings.params.model_dump()))
-    changed = [key for key in {**old, **new} if old.get(key, ...) != new.get(key, ...)]
-    _write_params(settings.root, {k: old.get(k, ...) for k in changed if here.get(k, ...) == new.get(k, ...)})
+        raise ProjectError(f"There is no champion before this one in {environment}: nothing was changed.")
+    _point(settings.root, before, versions.fetch(settings.root, before["model"]["md5"]), environment)
+    if environment == "dev":
+        old, new, here = (flatten(params) for params in (before["params"], now["params"], settings.params.model_dump()))
+        changed = [key for key in {**old, **new} if old.get(key, ...) != new.get(key, ...)]
+        _write_params(settings.root, {k: old.get(k, ...) for k in changed if here.get(k, ...) == new.get(k, ...)})
     return before
 
 
-def _point(root: Path, pointer: Pointer, content: bytes) -> None:
-    persistence.write(root / MODEL, content)
-    versions.add(root, MODEL)
-    persistence.write(root / POINTER, json.dumps(pointer, indent=2) + "\n")
+def overview(root: Path) -> str:
+    """Which round's model is in which environment, in one line."""
+    live = {name: load(root, name) for name in FOLDERS}
+    return ", ".join(f"{name} {pointer['id'] if pointer else '–'}" for name, pointer in live.items())
+
+
+def _point(root: Path, pointer: Pointer, content: bytes, environment: str = "dev") -> None:
+    folder = FOLDERS[environment]
+    persistence.write(root / folder / MODEL.name, content)
+    versions.add(root, folder / MODEL.name)
+    persistence.write(root / folder / POINTER.name, json.dumps(pointer, indent=2) + "\n")
 
 
 def _pointer(record: rounds.Round, root: Path, before: Pointer | None) -> Pointer:
     content = asdict(record)
     return {
         **{name: content[name] for name in KEPT},
-        "model": {"path": MODEL.as_posix(), "md5": record.model["md5"], "size": record.model["size"]},
+        "model": {"md5": record.model["md5"], "size": record.model["size"]},
         "commit": versions.commit(root),
-        "promoted": datetime.now(UTC).isoformat(timespec="seconds"),
-        # One step back is kept here; those before it are in git's history of this file.
-        "previous": before and {**before, "previous": None},
+        "promoted": _now(),
+        "previous": _last(before),
     }
+
+
+def _last(pointer: Pointer | None) -> Pointer | None:
+    """One step back is kept in a pointer; those before it are in git's history of the file."""
+    return pointer and {**pointer, "previous": None}
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def _write_params(root: Path, values: dict[str, Any]) -> None:

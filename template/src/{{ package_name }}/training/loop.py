@@ -112,13 +112,13 @@ def promote(settings: Settings, id_: str) -> rounds.Round:
     return record
 
 
-def rollback(settings: Settings) -> str:
-    """Puts the champion before this one back; its card and MLflow follow where its round is known."""
+def rollback(settings: Settings, environment: str = "dev") -> str:
+    """Puts the champion before this one back; of dev's, card and MLflow follow where its round is known."""
     from . import report
 
-    id_ = str(champion.rollback(settings)["id"])
+    id_ = str(champion.rollback(settings, environment)["id"])
     for record in rounds.all_rounds(settings):
-        if record.id == id_:
+        if record.id == id_ and environment == "dev":
             with tracker(settings.root, settings.package) as tell:
                 tell(rounds.path(settings.root, id_), True)
             note(settings, record)

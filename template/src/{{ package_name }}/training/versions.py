@@ -10,7 +10,10 @@ from typing import Any
 
 from ..settings import ProjectError
 
-TRACKED = ("data/raw", "data/holdout.parquet", "deployment/model.skops")
+TRACKED = (
+    *("data/raw", "data/holdout.parquet", "deployment/model.skops"),
+    *("deployment/stage/model.skops", "deployment/prod/model.skops"),
+)
 HOW = "Who has the files types: uv run dvc remote add -d team ADDRESS, then uv run dvc push, and commits .dvc/config"
 
 
@@ -36,13 +39,17 @@ def add(root: Path, *paths: Path) -> None:
         repo.add([str(root / path) for path in paths])
 
 
-def cached(root: Path, md5: str) -> bytes:
-    """The bytes that DVC's cache keeps under a digest."""
+def fetch(root: Path, md5: str) -> bytes:
+    """The bytes that DVC knows by a digest, from its cache or its remote."""
     with repository(root) as repo:
-        path = Path(repo.cache.local.oid_to_path(md5))
-    if not path.exists():
-        raise ProjectError(f"DVC's cache has no file {md5}: type uv run dvc fetch --all-commits")
-    return path.read_bytes()
+        places = [repo.cache.local]
+        if repo.config["core"].get("remote"):
+            places.append(repo.cloud.get_remote_odb())
+        for place in places:
+            if place.exists(md5):
+                with place.fs.open(place.oid_to_path(md5), "rb") as file:
+                    return bytes(file.read())
+    raise ProjectError(f"DVC's cache and remote have no file {md5}. {HOW}")
 
 
 def restore(root: Path) -> str:
