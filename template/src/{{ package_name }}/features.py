@@ -47,7 +47,7 @@ def make_preprocessor(X: pd.DataFrame, *, max_categories: int, is_linear: bool =
     if is_linear:
         number: Any = make_pipeline(SimpleImputer(keep_empty_features=True), StandardScaler())
         text: Any = OneHotEncoder(handle_unknown="infrequent_if_exist", max_categories=max_categories)
-        calendar: Any = make_pipeline(CalendarFeatures(), SimpleImputer(keep_empty_features=True))
+        calendar: Any = make_pipeline(CalendarFeatures(), SimpleImputer(keep_empty_features=True), StandardScaler())
     else:
         number, calendar = "passthrough", CalendarFeatures()
         text = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1, max_categories=max_categories)

@@ -1,12 +1,17 @@
 """Files written whole, and model files: skops, which runs no code on loading.
 
-The types that may be loaded are listed in this repository, never taken from the model's own file.
+The types that may be loaded are listed in this repository, never taken from the model's own file. Those that are defined
+here, in the modules that people edit, are loaded from the copies that were kept when the model was fitted.
 """
 
 import hashlib
 import io
 import re
+import sys
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +21,7 @@ from .settings import COMMAND, ProjectError
 
 TRUSTED = Path("deployment/trusted_types.yaml")
 EPOCH = (1980, 1, 1, 0, 0, 0)
+EDITED = ("features.py", "model.py")  # what a person edits and a model's own types may come from
 
 
 def write(path: Path, content: str | bytes) -> None:
@@ -59,8 +65,39 @@ def dump(model: Any) -> bytes:
     return target.getvalue()
 
 
-def load(path: Path, *, root: Path) -> Any:
-    """The model in a file; ProjectError when it holds a type that this repository does not list."""
+def keep_code(folder: Path) -> None:
+    """Copies the modules that people edit beside a model, as they are while it is fitted."""
+    for name in EDITED:
+        write(folder / name, (Path(__file__).parent / name).read_bytes())
+
+
+@contextmanager
+def code_of(folder: Path) -> Iterator[None]:
+    """The copies in a folder, if it is there, stand in for the package's own modules.
+
+    So an edit of features.py since then neither changes nor breaks the model that is loaded meanwhile.
+    """
+    copies = {f"{__package__}.{path.stem}": path for path in sorted(folder.glob("*.py"))}
+    ours = {name: sys.modules.pop(name, None) for name in copies}
+    try:
+        for name, path in copies.items():
+            spec = spec_from_file_location(name, path)
+            assert spec and spec.loader
+            sys.modules[name] = module = module_from_spec(spec)
+            spec.loader.exec_module(module)
+        yield
+    finally:
+        for name, module_ in ours.items():
+            sys.modules.pop(name, None)
+            if module_:
+                sys.modules[name] = module_
+
+
+def load(path: Path, *, root: Path, code: Path) -> Any:
+    """The model in a file, its own types from the folder `code`.
+
+    ProjectError when it holds a type that this repository does not list.
+    """
     import skops.io
 
     try:
@@ -72,7 +109,8 @@ def load(path: Path, *, root: Path) -> Any:
                 f"{path} holds types that {TRUSTED} does not list: {', '.join(sorted(unknown))}. "
                 "Read what they do before you add them."
             )
-        return skops.io.loads(content, trusted=trusted)
+        with code_of(code):
+            return skops.io.loads(content, trusted=trusted)
     except FileNotFoundError as error:
         raise ProjectError(f"{error.filename} is not there: type {COMMAND} restore") from None
     except (zipfile.BadZipFile, KeyError, ValueError, yaml.YAMLError) as error:

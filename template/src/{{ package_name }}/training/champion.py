@@ -1,9 +1,11 @@
 """The champions: in each environment's folder a pointer, champion.json, and the model under DVC beside it.
 
+deployment/code holds, for each of them, the modules that people edit as they were when it was fitted.
 The loop makes dev's. `advance` copies the one before: dev's to stage, stage's to prod.
 """
 
 import json
+import shutil
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,6 +23,7 @@ FOLDERS = {
 SOURCE = {"stage": "dev", "prod": "stage"}
 POINTER = FOLDERS["dev"] / "champion.json"
 MODEL = FOLDERS["dev"] / "model.skops"
+CODE = FOLDERS["dev"] / "code"
 KEPT = ("id", "verdict", "metric", "scores", "data", "code", "lock", "params", "overrides")
 Pointer = dict[str, Any]
 
@@ -53,7 +56,7 @@ def content(root: Path, pointer: Pointer, environment: str = "dev") -> bytes:
 def load_model(root: Path, pointer: Pointer, environment: str = "dev") -> Any:
     """The champion's estimator, once `content` has found its file to be the one promoted."""
     content(root, pointer, environment)
-    return persistence.load(root / FOLDERS[environment] / MODEL.name, root=root)
+    return persistence.load(root / FOLDERS[environment] / MODEL.name, root=root, code=root / CODE / pointer["id"])
 
 
 def promote(settings: Settings, id_: str) -> rounds.Round:
@@ -68,6 +71,8 @@ def promote(settings: Settings, id_: str) -> rounds.Round:
     source = rounds.folder(root, id_) / "model.skops"
     if not source.exists() or persistence.md5(source.read_bytes()) != record.model["md5"]:
         raise ProjectError(f"{source} is gone or another: `reproduce {id_}` makes it again.")
+    for path in source.parent.glob("code/*.py"):
+        persistence.write(root / CODE / id_ / path.name, path.read_bytes())
     _point(root, _pointer(record, root, before), source.read_bytes())
     _write_params(root, record.overrides)
     return record
@@ -115,6 +120,16 @@ def _point(root: Path, pointer: Pointer, content: bytes, environment: str = "dev
     persistence.write(root / folder / MODEL.name, content)
     versions.add(root, folder / MODEL.name)
     persistence.write(root / folder / POINTER.name, json.dumps(pointer, indent=2) + "\n")
+    _forget_code(root)
+
+
+def _forget_code(root: Path) -> None:
+    """Removes the code of models that no pointer names, nor the one before it."""
+    live = [pointer for name in FOLDERS if (pointer := load(root, name))]
+    named = {item["id"] for pointer in live for item in (pointer, pointer["previous"]) if item}
+    for path in (root / CODE).glob("*/"):
+        if path.name not in named and path.is_dir():
+            shutil.rmtree(path)
 
 
 def _pointer(record: rounds.Round, root: Path, before: Pointer | None) -> Pointer:

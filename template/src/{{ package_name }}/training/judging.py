@@ -55,7 +55,9 @@ def fit(settings: Settings, split: Split) -> Fitted:
     """Fits and keeps the bytes under reports/<id>, so that a later `promote` has them."""
     inputs, model = train.inputs(settings), train.fit(split, settings)
     content = persistence.dump(model)
-    persistence.write(rounds.folder(settings.root, inputs.id) / "model.skops", content)
+    folder = rounds.folder(settings.root, inputs.id)
+    persistence.write(folder / "model.skops", content)
+    persistence.keep_code(folder / "code")
     return Fitted(inputs, model, content)
 
 
