@@ -97,18 +97,44 @@ def train(sets: tuple[str, ...], experiment: str | None, form: str) -> None:
 
 
 @main.command()
+@click.option("--pr", "pr", is_flag=True, help="Push the round to the branch `retrain` and open a request for it.")
 @output
-def retrain(form: str) -> None:
-    """One round of the loop: new data, contract, model, gates, champion, report."""
-    from .training import loop
+def retrain(pr: bool, form: str) -> None:
+    """One round of the loop: new data, contract, model, gates, champion, report.
+
+    With --pr a champion that is kept is no failure: the exit code is 0 then, as soon as the request stands.
+    """
+    from .training import loop, request
 
     settings = project.load()
-    record = loop.retrain(settings, _progress)
+    record, proposal = request.retrain(settings, _progress) if pr else (loop.retrain(settings, _progress), None)
     if record:
-        _show(record, form)
-        sys.exit(record.exit_code)
-    last = loop.last_id(settings.root)
+        _show(record, form, proposal)
+        sys.exit(0 if proposal and (record.verdict == "keep" or proposal.state == "closed") else record.exit_code)
+    last = loop.last(settings.root)["id"]
     _say({"id": last, "changed": False}, form, f"Nothing changed since {last}.")
+
+
+@main.command()
+@output
+def overdue(form: str) -> None:
+    """Exits with 1 when the last round on record is older than deployment/monitoring.yaml allows.
+
+    On record is what this commit has in training/metrics.json. On the main branch it ages when the schedule is dead,
+    when no new data come, and when nobody merges the requests; it cannot tell which. It cannot see that the place
+    where it runs itself is dead, so that should not be the schedule's; nor a dead schedule younger than the limit.
+    """
+    from datetime import UTC, datetime
+
+    from .training import loop
+
+    age = loop.age(project.load(), datetime.now(UTC))
+    if age is None:
+        raise project.ProjectError(f"There is no round on record: type {project.COMMAND} retrain")
+    found = f"The last round, {age.id}, is {age.days:.1f} days old; allowed are {age.limit:g}."
+    why = " Does the schedule run, do new data come, does a request wait?" if age.is_overdue else ""
+    _say(asdict(age) | {"overdue": age.is_overdue}, form, found + why)
+    sys.exit(1 if age.is_overdue else 0)
 
 
 @main.command()
@@ -259,7 +285,7 @@ def _say(result: Any, form: str, text: str) -> None:
     click.echo(json.dumps(result) if form == "json" else text)
 
 
-def _show(record: Any, form: str) -> None:
+def _show(record: Any, form: str, proposal: Any = None) -> None:
     """The round in a few lines, or its whole record as JSON."""
     score = record.scores[record.metric]
     baselines = ", ".join(f"{name} {value:.3f}" for name, value in record.baselines.items())
@@ -269,7 +295,10 @@ def _show(record: Any, form: str) -> None:
         f"This holdout can show gains of {record.smallest_gain:.3f} or more.",
         f"Report   reports/{record.id}/report.html",
     ]
-    _say(asdict(record), form, "\n".join(f"  {line}" for line in lines))
+    more = {"request": asdict(proposal)} if proposal else {}
+    if proposal:
+        lines.append(f"Request  {proposal.state} {proposal.page}")
+    _say(asdict(record) | more, form, "\n".join(f"  {line}" for line in lines))
 
 
 if __name__ == "__main__":

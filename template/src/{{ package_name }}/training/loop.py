@@ -4,19 +4,22 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from pydantic import Field
 
 from ..persistence import write
-from ..settings import Params, ProjectError, Section, Settings, read_yaml, validate
+from ..settings import COMMAND, Params, ProjectError, Section, Settings, read_yaml, validate
 from . import champion, rounds, versions
 from .tracking import tracker
 
 MODEL = Path("training/model.json")
 METRICS = Path("training/metrics.json")
+REPORT = Path("docs/round.md")
+LIMITS = Path("deployment/monitoring.yaml")
 SEARCH = Path("training/search.yaml")
 BEST = "best"  # the experiment that a search writes
 Say = Callable[[str], None]
@@ -182,16 +185,53 @@ def search(settings: Settings) -> dict[str, Any]:
     return best
 
 
-def last_id(root: Path) -> str:
-    """The id of the last round that DVC's stages were run for."""
-    return str(json.loads((root / METRICS).read_text(encoding="utf-8"))["id"])
+def last(root: Path) -> dict[str, Any]:
+    """What is on record of the last round: id, verdict, when, scores; empty before the first."""
+    path = root / METRICS
+    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else {}
 
 
 def note(settings: Settings, record: rounds.Round) -> None:
-    """What dvc.yaml's stages made of params.yaml, small enough for git: `dvc metrics diff` reads it."""
+    """What dvc.yaml's stages made of params.yaml, small enough for git: `dvc metrics diff` reads it; and the report.
+
+    `when` is the last round's, also where the champion of an older one has come back.
+    """
+    from . import report
+
     scores = {name: round(span["value"], 6) for name, span in record.scores.items()}
+    when = max(record.when, last(settings.root).get("when", ""))
     _write(settings, MODEL, {"id": record.id, "md5": record.model["md5"], "size": record.model["size"]})
-    _write(settings, METRICS, {"id": record.id, "verdict": record.verdict, **scores})
+    _write(settings, METRICS, {"id": record.id, "verdict": record.verdict, "when": when, **scores})
+    write(settings.root / REPORT, report.markdown(settings, record))
+
+
+@dataclass(frozen=True)
+class Age:
+    """How old the last round on record is, in days, and how old it may be."""
+
+    id: str
+    when: str
+    days: float
+    limit: float
+
+    @property
+    def is_overdue(self) -> bool:
+        return self.days > self.limit
+
+
+def age(settings: Settings, now: datetime) -> Age | None:
+    """The last round's age; None when there was none. ProjectError when its time or the limit cannot be read."""
+    found, path = last(settings.root), settings.root / LIMITS
+    limit = (read_yaml(path) if path.exists() else {}).get("max_age_days", 45)
+    if isinstance(limit, bool) or not isinstance(limit, int | float) or limit <= 0:
+        raise ProjectError(f"{LIMITS}: max_age_days: a number of days above 0.")
+    if not found:
+        return None
+    try:
+        days = (now - datetime.fromisoformat(found["when"])).total_seconds() / 86400
+    except (KeyError, ValueError, TypeError):
+        raise ProjectError(f"{METRICS} does not say when its round was: type {COMMAND} retrain") from None
+    return Age(found["id"], found["when"], round(days, 2), limit)
 
 
 def _write(settings: Settings, path: Path, content: dict[str, Any]) -> None:

@@ -48,6 +48,11 @@ def write(settings: Settings, record: Round) -> Path:
     return path / "report.html"
 
 
+def markdown(settings: Settings, record: Round) -> str:
+    """The report as it stands in docs/round.md and in the round's request."""
+    return _render("report.md.j2", settings, record=record)
+
+
 def write_card(settings: Settings, record: Round) -> Path:
     """Writes the card of a champion anew; what it is for is taken from docs/intended_use.md."""
     contract = contracts.load(settings.root)

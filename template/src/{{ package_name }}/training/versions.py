@@ -75,6 +75,15 @@ def _is_there(path: Path) -> bool:
     return any(path.iterdir()) if path.is_dir() else path.exists()
 
 
+def push(root: Path) -> bool:
+    """Brings data and models to DVC's remote; False when none is named."""
+    with repository(root) as repo:
+        if not repo.config["core"].get("remote"):
+            return False
+        repo.push([str(root / f"{name}.dvc") for name in TRACKED if (root / f"{name}.dvc").exists()])
+    return True
+
+
 def changed_stages(root: Path) -> list[str]:
     """The stages of dvc.yaml whose inputs or outputs are not those of dvc.lock, in their order."""
     with repository(root) as repo, repo.lock:

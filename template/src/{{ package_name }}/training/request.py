@@ -1,0 +1,181 @@
+"""A round as one pull request: its files in one commit on the branch `retrain`, which a person merges or not.
+
+The commit is made beside the checkout, in an index of its own: HEAD, index and files stay as they are. It stands on
+HEAD, for that is the code which the round ran on.
+"""
+
+import os
+import re
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from ..settings import COMMAND, ProjectError, Settings
+from . import champion, forge, loop, rounds, versions
+
+BRANCH = "retrain"
+REF = f"refs/heads/{BRANCH}"
+PARAMS = "params.yaml"
+FILES = (
+    *("data/.gitignore", "data/holdout.parquet.dvc", "data/raw.dvc", "deployment/.gitignore"),
+    *("deployment/champion.json", "deployment/model.skops.dvc", "docs/model_card.md", "docs/round.md"),
+    *("dvc.lock", PARAMS, "training/metrics.json", "training/model.json"),
+)
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """What became of a round's request, and the page where it stands, if there is a forge."""
+
+    state: str
+    page: str = ""
+
+
+@dataclass(frozen=True)
+class Remote:
+    """origin's default branch, the commit that the branch `retrain` is at, and the round and parent of that commit."""
+
+    base: str
+    tip: str = ""
+    round: str = ""
+    parent: str = ""
+
+
+def retrain(settings: Settings, say: loop.Say) -> tuple[rounds.Round | None, Proposal | None]:
+    """`loop.retrain` and the request for its round, or for one made here before; (None, None) with nothing new."""
+    there = forge.here()
+    _look(settings.root, there)
+    _check(settings)
+    record = loop.retrain(settings, say)
+    if not record and loop.METRICS.as_posix() in _changed(settings.root):
+        record = rounds.load(settings, str(loop.last(settings.root)["id"]))
+    return (record, propose(settings, record, say)) if record else (None, None)
+
+
+def propose(settings: Settings, record: rounds.Round, say: loop.Say) -> Proposal:
+    """Commits and pushes the files of a round, and opens the request for it or changes the one that is open.
+
+    What a person closed is not opened again, and what a person committed is not written over.
+    """
+    root, there = settings.root, forge.here()
+    _check(settings, record)
+    remote = _look(root, there)
+    known = forge.listed(there, BRANCH) if there else []
+    if any(_is_about(request, record) for request in known if not request.is_open):
+        return Proposal("closed", next(request.page for request in known if _is_about(request, record)))
+    if (remote.round, remote.parent) != (record.id, versions.commit(root)):
+        _publish(root, record, remote, there, say)
+    if not there:
+        say(f"Open a request from {BRANCH} to {remote.base}, its text is {loop.REPORT}; after its merge: git restore .")
+        return Proposal("pushed")
+    now = next((request for request in known if request.is_open), None)
+    saved = forge.save(there, now, BRANCH, remote.base, title(record), text(settings, record, there.most))
+    return Proposal("updated" if now else "opened", saved.page)
+
+
+def title(record: rounds.Round) -> str:
+    score = record.scores[record.metric]["value"]
+    return f"Retrain: {record.verdict}, {rounds.metric_name(record.metric)} {score:.3f} ({record.id})"
+
+
+def text(settings: Settings, record: rounds.Round, most: int) -> str:
+    """The Markdown report, shortened to what the forge takes, and what a merge and a revert do."""
+    report = (settings.root / loop.REPORT).read_text(encoding="utf-8")
+    gain = f"and makes `{record.id}` the champion of dev" if record.verdict == "promote" else "and leaves the champion"
+    end = f"""
+---
+Merging this takes the new data in {gain}. Reverting the merge brings back what was there before, and
+`{COMMAND} restore` the files. Closing it leaves all as it is; this round is then not proposed again.
+"""
+    if len(report) + len(end) > most:
+        report = re.sub(r"<details>.*?</details>", "", report, flags=re.DOTALL)
+        report = report[: most - len(end) - 60].rpartition("\n")[0] + f"\n\nThe whole report is {loop.REPORT}.\n"
+    return report + end
+
+
+def _is_about(request: forge.Request, record: rounds.Round) -> bool:
+    """Its text begins with the report's heading, which names the round."""
+    return f"`{record.id}`" in request.text.partition("\n")[0]
+
+
+def _check(settings: Settings, record: rounds.Round | None = None) -> None:
+    """ProjectError when the work tree holds what no round made: a request could not carry it, or would not say so."""
+    changed = _changed(settings.root)
+    moved = champion.POINTER.as_posix() in changed
+    for name in changed:
+        if name not in FILES or (name == PARAMS and not moved):
+            raise ProjectError(f"{name} is not committed, and a request carries a round alone: commit it first.")
+    now = champion.load(settings.root) if moved else None
+    made = {known.id: known for known in rounds.all_rounds(settings)} if now else {}
+    if now and not (now["id"] in made and all(now[key] == getattr(made[now["id"]], key) for key in champion.KEPT)):
+        raise ProjectError(f"{champion.POINTER} says what no round here found: git restore it.")
+    if record and (now or record.verdict == "promote") and (now or {}).get("id") != record.id:
+        raise ProjectError(f"The champion here is not that of round {record.id}: commit it first, or git restore it.")
+
+
+def _changed(root: Path) -> list[str]:
+    """The files that are not as in HEAD, and those that a round reads and git does not know."""
+    names = _git(root, "diff", "--name-only", "-z", "--relative", "HEAD", "--")
+    names += _git(root, "ls-files", "--others", "--exclude-standard", "-z", "--", "src", "data", "uv.lock")
+    return [name for name in names.split("\0") if name]
+
+
+def _look(root: Path, there: forge.Forge | None) -> Remote:
+    """What origin has; ProjectError when the branch is at a commit that is not as a round made it."""
+    lines = _git(root, "ls-remote", "--symref", "origin", "HEAD", REF, there=there).splitlines()
+    found = {name: value for value, _, name in (line.partition("\t") for line in lines if "\t" in line)}
+    heads = [line.split()[1] for line in lines if line.startswith("ref:")]
+    if not heads:
+        raise ProjectError("origin has no branch yet that a request could go to: git push it first.")
+    base = heads[0].removeprefix("refs/heads/")
+    if not (tip := found.get(REF)):
+        return Remote(base)
+    _git(root, "fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "origin", REF, there=there)
+    shown = _git(root, "log", "-1", "--format=%T%n%P%n%(trailers:key=Round,valueonly)", tip).split()
+    # The mark names the files too: a person who amends the commit leaves the mark, but not the files.
+    if len(shown) != 4 or shown[3] != shown[0]:
+        raise ProjectError(f"origin's branch {BRANCH} has a person's commit: merge it, or delete the branch first.")
+    return Remote(base, tip, shown[2], shown[1])
+
+
+def _publish(root: Path, record: rounds.Round, remote: Remote, there: forge.Forge | None, say: loop.Say) -> None:
+    is_shared = versions.push(root)
+    say("dvc push ✓" if is_shared else f"DVC has no remote, so nobody can restore what is requested. {versions.HOW}")
+    commit = _commit(root, record, there)
+    lease = f"--force-with-lease={REF}:{remote.tip}"
+    _git(root, "push", "--quiet", lease, "origin", f"{commit}:{REF}", there=there)
+    say(f"push ✓ {commit[:8]} to {BRANCH}")
+
+
+def _commit(root: Path, record: rounds.Round, there: forge.Forge | None) -> str:
+    """Makes the commit and returns its id; where git knows nobody, as in CI, its author is the forge's robot."""
+    with TemporaryDirectory() as folder:
+        index = {"GIT_INDEX_FILE": str(Path(folder, "index"))}
+        _git(root, "read-tree", "HEAD", variables=index)
+        _git(root, "add", "--", *(name for name in FILES if (root / name).exists()), variables=index)
+        tree = _git(root, "write-tree", variables=index).strip()
+    who: dict[str, str] = {}
+    if there and not _git(root, "config", "--get", "user.email", okay=(0, 1)):
+        for role in ("AUTHOR", "COMMITTER"):
+            who |= {f"GIT_{role}_NAME": there.author[0], f"GIT_{role}_EMAIL": there.author[1]}
+    message = f"{title(record)}\n\n{record.reason}\n\nRound: {record.id} {tree}"
+    return _git(root, "commit-tree", tree, "-p", "HEAD", "-m", message, variables={**who, **os.environ}).strip()
+
+
+def _git(
+    root: Path,
+    *command: str,
+    variables: dict[str, str] | None = None,
+    there: forge.Forge | None = None,
+    okay: tuple[int, ...] = (0,),
+) -> str:
+    """What git prints; with a forge it is logged in there. ProjectError with git's own line when it fails."""
+    environment = {**os.environ, **(variables or {}), **(forge.git_settings(there) if there else {})}
+    done = subprocess.run(
+        ["git", *command], cwd=root, env=environment, capture_output=True, encoding="utf-8", check=False
+    )
+    if done.returncode not in okay:
+        said = re.sub(r"//[^/@\s]+@", "//", done.stderr.strip())
+        raise ProjectError(forge.mask(there, f"git {command[0]}: {said}"))
+    return done.stdout
