@@ -17,6 +17,7 @@ from . import champion, forge, loop, rounds, versions
 BRANCH = "retrain"
 REF = f"refs/heads/{BRANCH}"
 PARAMS = "params.yaml"
+READ = ("src", "data/contract.yaml", "uv.lock")
 FILES = (
     *("data/.gitignore", "data/holdout.parquet.dvc", "data/raw.dvc", "deployment/.gitignore"),
     *("deployment/champion.json", "deployment/model.skops.dvc", "docs/model_card.md", "docs/round.md"),
@@ -117,7 +118,7 @@ def _check(settings: Settings, record: rounds.Round | None = None) -> None:
 def _changed(root: Path) -> list[str]:
     """The files that are not as in HEAD, and those that a round reads and git does not know."""
     names = _git(root, "diff", "--name-only", "-z", "--relative", "HEAD", "--")
-    names += _git(root, "ls-files", "--others", "--exclude-standard", "-z", "--", "src", "data", "uv.lock")
+    names += _git(root, "ls-files", "--others", "--exclude-standard", "-z", "--", *READ)
     return [name for name in names.split("\0") if name]
 
 
