@@ -212,7 +212,7 @@ def test_the_project_can_be_read_in_twenty_minutes(demo: Path) -> None:
     code = [path for path in files(demo) if path.parts[0] == "src" and path.suffix == ".py"]
     found = sum(lines_of_code(demo / path) for path in code if managed.match_file(path.as_posix()))
     assert {path.parts[2] for path in code} >= {"cli.py", "training"}
-    assert len(files(demo)) <= 72
+    assert len(files(demo)) <= 74
     assert found <= 2776
 
 
@@ -259,6 +259,24 @@ def test_codeowners_gives_each_file_to_its_own_kind(demo: Path) -> None:
         fits = [line for line in patterns if GitIgnoreSpec.from_lines([line]).match_file(str(path))]
         kind = next(kind for kind, spec in kinds.items() if spec.match_file(str(path)))
         assert fits[-1] in ownership(demo)[kind], (path, fits)
+
+
+def test_roles_own_what_codeowners_gives_them(demo: Path) -> None:
+    """Each role of docs/roles.md has a block in CODEOWNERS that holds the paths its row names."""
+    blocks, role = {}, ""
+    for line in (demo / "CODEOWNERS").read_text(encoding="utf-8").splitlines():
+        if heading := re.fullmatch(r"# ([A-Z][\w ]+)[:(].*", line):
+            role = heading[1].strip()
+        elif line.startswith("/"):
+            blocks.setdefault(role, []).append(line.split()[0])
+    rows = re.findall(
+        r"^\| ([A-Z][\w ]+) \| (.+?) \|", (demo / "docs/roles.md").read_text("utf-8"), re.MULTILINE
+    )
+    assert {name for name, _ in rows} == blocks.keys() - {"Everyone"}
+    for name, owns in rows:
+        for path in re.findall(r"`([\w/.]+/[\w/.]*)`", owns):
+            one = path + "module.py" if path.endswith("/") else path
+            assert GitIgnoreSpec.from_lines(blocks[name]).match_file(one), (name, path)
 
 
 def test_one_python_stands_everywhere(demo: Path) -> None:
