@@ -244,13 +244,16 @@ def search() -> None:
 
 
 @main.command()
-@click.argument("source", metavar="IN", type=file)
-@click.argument("destination", metavar="OUT", type=file)
-def predict(source: Path, destination: Path) -> None:
-    """Predicts every row of a file with the champion."""
-    from .serving import predict
+@click.argument("source", metavar="IN")
+@click.argument("destination", metavar="OUT")
+@output
+def predict(source: str, destination: str, form: str) -> None:
+    """Predicts every row of files or a database's table with the champion: a folder in, a folder out."""
+    from .serving import batch
 
-    click.echo(f"{destination}: {predict.predict_file(project.load(), source, destination):,} rows")
+    done = batch.predict(project.load(), source, destination, _progress)
+    lines = [f"{item.destination}: " + ("as it was" if item.rows is None else f"{item.rows:,} rows") for item in done]
+    _say([asdict(item) for item in done], form, "\n".join(lines))
 
 
 @main.command()
@@ -262,7 +265,7 @@ def serve(host: str, port: int) -> None:
 
     from .serving import app
 
-    uvicorn.run(app.create_app(project.load()), host=host, port=port)
+    uvicorn.run(app.create_app(project.load()), host=host, port=port, access_log=False, timeout_graceful_shutdown=20)
 
 
 @main.command()

@@ -26,8 +26,22 @@ def read(address: str, *, root: Path) -> pd.DataFrame:
     `dialect://…#table` or `#select …`. `${NAME}` is taken from the environment.
     """
     if is_sql(address):
-        return _read_sql(_expand(address), root)
+        return pd.concat(_read_sql(address, root), ignore_index=True)
     return pd.concat([frame for _, frame in _read_files(address, root)], ignore_index=True)
+
+
+def chunks(address: str, *, root: Path, texts: Sequence[str] = (), rows: int) -> Iterator[pd.DataFrame]:
+    """The table behind an address in pieces of at most so many rows, so that memory stays flat."""
+    if is_sql(address):
+        yield from _read_sql(address, root, rows)
+        return
+    try:
+        there, found = find(address, root)
+        for path in found:
+            with there.open(path, "rb") as file:
+                yield from _chunks(file, Path(path).name, texts, rows)
+    except (OSError, ValueError, ImportError) as error:
+        raise ProjectError(f"{masked(address)} does not open: {masked(str(error))}") from None
 
 
 def read_batch(path: Path, texts: Sequence[str] = ()) -> pd.DataFrame:
@@ -123,20 +137,33 @@ def _months(frame: pd.DataFrame, time: str) -> pd.Series:
     return dates.dt.strftime("%Y-%m")
 
 
-def _read_files(address: str, root: Path) -> Iterator[tuple[str, pd.DataFrame]]:
-    address = _expand(address)
-    if "://" not in address:
-        address = str(root / address)
+def filesystem(address: str, root: Path) -> tuple[Any, str]:
+    """Where the address leads, as fsspec has it, and the path there."""
+    address = expand(address)
     try:
-        filesystem, path = fsspec.core.url_to_fs(address)
-        if filesystem.isdir(path):
-            found = [name for name in filesystem.find(path) if name.endswith(ENDINGS)]
-        else:
-            found = [name for name in filesystem.glob(path) if name.endswith(ENDINGS)] if "*" in path else [path]
-        if not found:
-            raise ProjectError(f"{masked(address)} holds no file that ends in {', '.join(ENDINGS)}.")
+        found: tuple[Any, str] = fsspec.core.url_to_fs(address if "://" in address else str(root / address))
+    except (OSError, ValueError, ImportError) as error:
+        raise ProjectError(f"{masked(address)} does not open: {masked(str(error))}") from None
+    return found
+
+
+def find(address: str, root: Path) -> tuple[Any, list[str]]:
+    """The files behind an address, and the file system that they are in."""
+    there, path = filesystem(address, root)
+    if there.isdir(path):
+        found = [name for name in there.find(path) if name.endswith(ENDINGS)]
+    else:
+        found = [name for name in there.glob(path) if name.endswith(ENDINGS)] if "*" in path else [path]
+    if not found:
+        raise ProjectError(f"{masked(address)} holds no file that ends in {', '.join(ENDINGS)}.")
+    return there, sorted(found)
+
+
+def _read_files(address: str, root: Path) -> Iterator[tuple[str, pd.DataFrame]]:
+    try:
+        there, found = find(address, root)
         for name, path in _named(found).items():
-            with filesystem.open(path, "rb") as file:
+            with there.open(path, "rb") as file:
                 yield name, _parse(file, Path(path).name)
     except (OSError, ValueError, ImportError) as error:
         raise ProjectError(f"{masked(address)} does not open: {masked(str(error))}") from None
@@ -152,8 +179,18 @@ def _named(paths: list[str]) -> dict[str, str]:
     return dict(sorted(names.items()))
 
 
+def _chunks(file: Any, name: str, texts: Sequence[str], rows: int) -> Iterator[pd.DataFrame]:
+    if name.endswith(".parquet") and file.read(4) == b"PAR1":
+        for batch in parquet.ParquetFile(pa.PythonFile(file)).iter_batches(rows):
+            yield _as_frame(pa.table(batch))
+    else:
+        frame = _parse(file, name, texts)
+        yield from (frame[start : start + rows].reset_index(drop=True) for start in range(0, len(frame), rows))
+
+
 def _parse(file: Any, name: str, texts: Sequence[str] = ()) -> pd.DataFrame:
     """A file as a frame: text stays text, nothing is executed, every row has all its cells."""
+    file.seek(0)
     start = file.read(2)
     file.seek(0)
     if start[:1] == b"\x80" or not name.endswith(ENDINGS):
@@ -217,24 +254,35 @@ def _parse_csv(file: Any, texts: Sequence[str]) -> pa.Table:
     return csv.read_csv(file, reading, parsing, options)
 
 
-def _read_sql(address: str, root: Path) -> pd.DataFrame:
+def database(address: str, root: Path) -> tuple[Any, str]:
+    """The engine behind a SQL address, and the table or query that it names."""
     import sqlalchemy
 
-    location, _, query = address.partition("#")
+    location, _, query = expand(address).partition("#")
     if not query:
         raise ProjectError(f"{masked(address)} names no table: add #table or #select …")
-    location = re.sub(r"^(sqlite:///)(?!/)", rf"\g<1>{root}/", location)
     try:
-        engine = sqlalchemy.create_engine(location)
-        with engine.connect() as connection:
-            if " " in query.strip():
-                return pd.read_sql_query(sqlalchemy.text(query), connection)
-            return pd.read_sql_table(query, connection)
+        return sqlalchemy.create_engine(re.sub(r"^(sqlite:///)(?!/)", rf"\g<1>{root}/", location)), query
     except (sqlalchemy.exc.SQLAlchemyError, ValueError, ImportError) as error:
         raise ProjectError(f"{masked(address)} does not open: {masked(str(error).splitlines()[0])}") from None
 
 
-def _expand(address: str) -> str:
+def _read_sql(address: str, root: Path, rows: int | None = None) -> Iterator[pd.DataFrame]:
+    import sqlalchemy
+
+    engine, query = database(address, root)
+    try:
+        with engine.connect().execution_options(stream_results=bool(rows)) as connection:
+            if " " in query.strip():
+                found = pd.read_sql_query(sqlalchemy.text(query), connection, chunksize=rows)
+            else:
+                found = pd.read_sql_table(query, connection, chunksize=rows)
+            yield from [found] if rows is None else found
+    except (sqlalchemy.exc.SQLAlchemyError, ValueError, ImportError) as error:
+        raise ProjectError(f"{masked(address)} does not open: {masked(str(error).splitlines()[0])}") from None
+
+
+def expand(address: str) -> str:
     def value(match: re.Match[str]) -> str:
         if match[1] not in os.environ:
             raise ProjectError(f"The data's address needs {match[1]} in the environment.")

@@ -1,20 +1,17 @@
-"""The champion as it goes live: what it reads, its answers, and a whole file predicted at once."""
+"""The champion as it goes live: what it reads, and its answers."""
 
-import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from ..data import contract as contracts
-from ..data import sources
 from ..features import as_input
-from ..persistence import write
-from ..settings import ContractError, ProjectError, Settings, closest
+from ..settings import ContractError, ProjectError, closest
 from ..training import champion
-
-ENDINGS = (".csv", ".parquet", ".jsonl")
 
 
 @dataclass(frozen=True)
@@ -37,20 +34,37 @@ def load(root: Path, environment: str = "dev") -> Champion:
     return Champion(pointer, estimator, contract)
 
 
-def to_features(frame: pd.DataFrame, contract: contracts.Contract, name: str) -> pd.DataFrame:
-    """The columns that a model reads, in the contract's types; ProjectError names a wrong cell."""
+def to_features(frame: pd.DataFrame, contract: contracts.Contract, name: str, before: int = 0) -> pd.DataFrame:
+    """The columns that a model reads, in its types; ContractError names the first cell that breaks the contract.
+
+    `before` are the rows of the table that came in earlier chunks.
+    """
     needed = contracts.features(contract)
     for column in needed:
         if column not in frame:
-            raise ProjectError(f"{name} has no column {closest(column, list(map(str, frame)))}")
-    typed, breaches = contracts.coerce(frame[needed], contract)
-    if breaches:
-        raise ProjectError(f"{name}: {breaches[0]}.")
+            raise ContractError(f"{name} has no column {closest(column, list(map(str, frame)))}")
+    typed = contracts.coerce(frame[needed], contract)[0]
     for column in needed:
-        empty = typed[column].isna() & (not contract["columns"][column]["nullable"])
-        if (bad := empty | typed[column].isin([math.inf, -math.inf])).any():
-            raise ProjectError(f"{name}: {column}: missing or infinite in row {int(bad.argmax()) + 1}.")
+        for bad, problem in _breaches(frame[column], typed[column], contract["columns"][column]):
+            if bad.any():
+                row = before + int(bad.to_numpy().argmax()) + 1
+                raise ContractError(f"{name}: {column}: {problem} in row {row:,}.")
     return as_input(typed, needed)
+
+
+def _breaches(column: pd.Series, typed: pd.Series, rules: contracts.Contract) -> Iterator[tuple[pd.Series, str]]:
+    """The cells that break each rule, and what is to be said of them. Without pandera, which the image does not have."""
+    yield typed.isna() & column.notna(), f"not {contracts.KINDS[rules['dtype']]}"
+    if not rules["nullable"]:
+        yield typed.isna(), "missing"
+    if rules["dtype"] == "float64":
+        yield np.isinf(typed), "infinite"
+    if "isin" in rules:
+        yield typed.notna() & ~typed.isin(rules["isin"]), "a value that the contract does not have"
+    if "in_range" in rules:
+        low, high = rules["in_range"]["min_value"], rules["in_range"]["max_value"]
+        yield typed < low, f"below {low:g}"
+        yield typed > high, f"above {high:g}"
 
 
 def predict(estimator: Any, X: pd.DataFrame) -> tuple[pd.Series, pd.DataFrame | None]:
@@ -60,36 +74,3 @@ def predict(estimator: Any, X: pd.DataFrame) -> tuple[pd.Series, pd.DataFrame | 
     scores = pd.DataFrame(estimator.predict_proba(X), X.index, [str(label) for label in estimator.classes_])
     predicted = estimator.classes_[scores.to_numpy().argmax(axis=1)]
     return pd.Series(predicted, index=X.index, name="prediction"), scores
-
-
-def predict_file(settings: Settings, source: Path, destination: Path) -> int:
-    """Writes the rows of `source` with their predictions to `destination`; returns how many."""
-    if destination.suffix not in ENDINGS:
-        raise ProjectError(f"{destination}: the name must end in {', '.join(ENDINGS)}.")
-    if not destination.parent.is_dir():
-        raise ProjectError(f"{destination.parent} is not a folder: make it first.")
-    if not source.is_file():
-        raise ProjectError(f"{source} is not a file.")
-    live = load(settings.root)
-    try:
-        frame = sources.read_batch(source, contracts.texts(live.contract))
-    except ContractError as error:
-        raise ProjectError(error.message) from None
-    predicted, scores = predict(live.estimator, to_features(frame, live.contract, source.name))
-    result = predicted.to_frame() if scores is None else predicted.to_frame().join(scores.add_prefix("probability_"))
-    if taken := [name for name in result if name in frame]:
-        raise ProjectError(f"{source.name} already has a column {taken[0]!r}: rename it.")
-    _write(frame.join(result), destination)
-    return len(frame)
-
-
-def _write(frame: pd.DataFrame, path: Path) -> None:
-    try:
-        if path.suffix == ".csv":
-            write(path, frame.to_csv(index=False))
-        elif path.suffix == ".parquet":
-            write(path, frame.to_parquet(index=False))
-        else:
-            write(path, frame.to_json(orient="records", lines=True, date_format="iso", force_ascii=False))
-    except OSError as error:
-        raise ProjectError(f"{path} cannot be written: {error.strerror or error}") from None
