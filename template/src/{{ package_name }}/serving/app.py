@@ -154,6 +154,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     """The application; without a champion it starts too, and answers 503 with the reason."""
     settings = settings or load()
     contract, served = contracts.load(settings.root), os.environ.get("SERVED_DIR")
+    if served and not Path(served).is_dir():
+        raise ProjectError(f"SERVED_DIR: {served} is not a folder.")
     try:
         champion, problem = live.load(settings.root), ""
     except ProjectError as error:

@@ -17,7 +17,7 @@ from pyarrow import parquet
 
 from ..data import contract as contracts
 from ..data import sources
-from ..settings import ProjectError, Settings
+from ..settings import ContractError, ProjectError, Settings
 from . import predict as live
 
 ROWS = 100_000  # of a chunk
@@ -46,7 +46,6 @@ def predict(settings: Settings, source: str, destination: str, say: Callable[[st
         raise ProjectError(f"{destination}: the name must end in {', '.join(sources.ENDINGS)}.")
     filesystem, paths = sources.find(source, Path.cwd())
     target, folder = sources.filesystem(destination, Path.cwd())
-    target.makedirs(folder, exist_ok=True)
     results, done = [], _read_done(target, f"{folder}/{DONE}")
     for path in paths:
         name, state = _name(path, paths), [filesystem.ukey(path), champion.pointer["id"]]
@@ -79,7 +78,8 @@ def _predict(champion: live.Champion, source: str, destination: str, say: Callab
 def _predicted(champion: live.Champion, source: str, say: Callable[[str], None]) -> Iterator[pd.DataFrame]:
     """Each chunk of the source with its predictions."""
     name, rows, said = sources.masked(source).rpartition("/")[2], 0, time.monotonic()
-    for frame in sources.chunks(source, root=Path.cwd(), texts=contracts.texts(champion.contract), rows=ROWS):
+    chunks = sources.chunks(source, root=Path.cwd(), texts=contracts.texts(champion.contract), rows=ROWS)
+    for frame in filter(len, chunks):
         X = live.to_features(frame, champion.contract, name, before=rows)
         predicted, scores = live.predict(champion.estimator, X)
         result = pd.concat([predicted, *([] if scores is None else [scores.add_prefix("probability_")])], axis=1)
@@ -90,6 +90,8 @@ def _predicted(champion: live.Champion, source: str, say: Callable[[str], None])
             said = time.monotonic()
             say(f"{name}: {rows:,} rows")
         yield pd.concat([frame, result], axis=1)
+    if not rows:
+        raise ContractError(f"{name}: it holds no row.")
 
 
 def _write_parquet(frames: Iterator[pd.DataFrame], path: Path) -> int:
@@ -128,6 +130,7 @@ def _make(destination: str, write: Callable[[Path], int]) -> int:
         if isinstance(filesystem, LocalFileSystem):
             path = Path(place).with_name(f".{Path(place).name}.partial")
         try:
+            path.parent.mkdir(parents=True, exist_ok=True)
             rows = write(path)
             if is_sql:
                 _load(path, destination)
