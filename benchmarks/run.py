@@ -1,6 +1,6 @@
 """Prints the figures that mlscaffold promises, each beside its peer measured in the same run.
 
-    python benchmarks/run.py [tool] [update] [status] [loop] [large] [self-test]
+    python benchmarks/run.py [tool] [update] [status] [loop] [large] [self-test] [serve]
 
 Times are wall-clock seconds of whole commands, the median of alternating runs. Exit code 1 when a
 figure is missed. Needs an environment in which mlscaffold is installed; makes the rest itself.
@@ -19,6 +19,7 @@ from functools import partial
 from pathlib import Path
 
 from measuring import BIN, ROOT, Figure, alternate, ratio, run, seconds
+from serving import serve
 from updating import update
 
 # What a data scientist would write without us: the same libraries, one fit, one score.
@@ -181,6 +182,7 @@ SUITES = {
     "loop": loop,
     "large": large,
     "self-test": self_test,
+    "serve": serve,
 }
 
 

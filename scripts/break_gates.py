@@ -108,6 +108,15 @@ BREAKS = [
         SOURCES,
         replaced('raise ContractError(f"{name}: it holds', 'print(f"{name}: it holds'),
     ),
+    # The same contract, when predicting.
+    Break(
+        "the contract of a batch", f"{PACKAGE}/serving/predict.py", returns("_breaches", NOTHING)
+    ),
+    Break(
+        "the contract over HTTP",
+        f"{PACKAGE}/serving/app.py",
+        returns("_kind", 'TYPES[rules["dtype"]]'),
+    ),
     # What keeps the judgement honest.
     Break("the leakage check", f"{PACKAGE}/data/infer.py", returns("find_leaks", "[]")),
     Break("the overlap check", f"{PACKAGE}/data/split.py", returns("check_overlap", "None")),

@@ -1,0 +1,167 @@
+"""A real server under bad requests, and a batch that is killed."""
+
+from __future__ import annotations
+
+import gzip
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from generated import ENVIRONMENT, UV, Render, demo, run, start
+
+pytestmark = pytest.mark.slow
+
+ROW = {"date": "2015-03-05", "precipitation": 1.0, "temp_max": 10.0, "temp_min": 3.0, "wind": 2.0}
+GOOD = json.dumps({"rows": [ROW]}).encode()
+CASES = 2000
+
+
+@pytest.fixture(scope="module")
+def project(render: Render) -> Path:
+    """A project with a champion."""
+    project = render({"project_name": "demo", "description": "Says what the weather is"})
+    start(project)
+    demo(project, "retrain")
+    return project
+
+
+@contextmanager
+def served(project: Path) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+    """The project's server and its port."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [str(project / ".venv/bin/demo"), "serve", "--port", str(port)]
+    with (project / "reports/serve.log").open("w") as log:
+        server = subprocess.Popen(command, cwd=project, env=ENVIRONMENT, stdout=log, stderr=log)
+        try:
+            until(lambda: ask(port, None, method="GET", path="/ready") == 200)
+            yield server, port
+        finally:
+            server.kill()
+            server.wait()
+
+
+def until(holds: Callable[[], bool]) -> None:
+    for _ in range(1200):
+        try:
+            if holds():
+                return
+        except OSError:
+            pass
+        time.sleep(0.1)
+    raise AssertionError("this has not happened within two minutes")
+
+
+def ask(port: int, body: bytes | Iterable[bytes] | None, **more: str) -> int:
+    """The status of the answer, which says nothing of what was sent and nothing of the code."""
+    headers = {"Content-Type": "application/json", **json.loads(more.get("headers", "{}"))}
+    client = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    client.request(more.get("method", "POST"), more.get("path", "/predict"), body, headers)
+    answer = client.getresponse()
+    text = answer.read().decode()
+    assert "Traceback" not in text
+    assert "site-packages" not in text
+    return answer.status
+
+
+BAD: dict[str, tuple[Any, dict[str, str], int]] = {
+    "not JSON": (b"{", {}, 400),
+    "NaN": (GOOD.replace(b"10.0", b"NaN"), {}, 400),
+    "text for a number": (GOOD.replace(b"10.0", b'"10"'), {}, 422),
+    "a number out of range": (GOOD.replace(b"10.0", b"1000"), {}, 422),
+    "an unknown key": (GOOD.replace(b"wind", b"wnd"), {}, 422),
+    "1001 rows": (json.dumps({"rows": [ROW] * 1001}).encode(), {}, 422),
+    "2 MiB": (b" " * 2**21, {}, 413),
+    "2 MiB in pieces": ([b" " * 2**16] * 32, {}, 413),
+    "compressed": (gzip.compress(GOOD), {"headers": '{"Content-Encoding": "gzip"}'}, 415),
+    "a form": (b"a=1", {"headers": '{"Content-Type": "application/x-www-form-urlencoded"}'}, 415),
+    "nested": (b"[" * 10**6, {}, 400),
+    "another method": (GOOD, {"method": "PUT"}, 405),
+}
+
+
+def test_server_refuses_bad_requests_and_goes_on(project: Path) -> None:
+    with served(project) as (server, port):
+        assert {name: ask(port, body, **more) for name, (body, more, _) in BAD.items()} == {
+            name: status for name, (_, _, status) in BAD.items()
+        }
+        assert slowly(port) == 408
+        assert ask(port, GOOD) == 200
+        # What has begun is answered before the server ends.
+        client = begin(port, len(GOOD))
+        client.sendall(GOOD[:9])
+        time.sleep(0.5)
+        server.send_signal(signal.SIGTERM)
+        time.sleep(0.5)
+        client.sendall(GOOD[9:])
+        assert status(client) == 200
+        server.wait(60)
+    lines = (project / "reports/serve.log").read_text(encoding="utf-8")
+    assert '"status": 500' not in lines
+    assert "temp_max" not in lines
+
+
+def begin(port: int, length: int) -> socket.socket:
+    """A request of which the body is still to come."""
+    client = socket.create_connection(("127.0.0.1", port), timeout=60)
+    head = f"POST /predict HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n"
+    client.sendall(head.encode())
+    return client
+
+
+def slowly(port: int) -> int:
+    """Sends one byte a second until there is an answer."""
+    client = begin(port, 1000)
+    client.settimeout(1)
+    for _ in range(60):
+        client.sendall(b" ")
+        try:
+            return status(client)
+        except TimeoutError:
+            continue
+    raise AssertionError("the server still waits")
+
+
+def status(client: socket.socket) -> int:
+    return int(client.recv(1000).split()[1])
+
+
+def test_server_has_an_answer_to_whatever_its_own_description_allows(project: Path) -> None:
+    with served(project) as (_, port):
+        command = [UV, "tool", "run", "schemathesis@4.32.5", "run", "--no-color", "--seed", "1"]
+        command += ["--max-examples", str(CASES), "--phases", "coverage,fuzzing"]
+        checks = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
+        run(project, *command, "--checks", checks, f"http://127.0.0.1:{port}/openapi.json")
+    lines = (project / "reports/serve.log").read_text(encoding="utf-8").splitlines()
+    asked = [json.loads(line) for line in lines if '"path": "/predict"' in line]
+    assert len(asked) >= CASES
+    assert {line["status"] for line in asked} >= {200, 400, 415, 422}
+    assert not [line for line in asked if line["status"] >= 500]
+
+
+def test_batch_that_is_killed_leaves_nothing_and_may_be_run_again(project: Path) -> None:
+    line = ",".join(map(str, ROW.values())) + "\n"
+    table = ",".join(ROW) + "\n" + line * 300_000
+    (project / "rows.csv").write_text(table, encoding="utf-8")
+    before = {path.name for path in project.iterdir()}
+    command = [str(project / ".venv/bin/demo"), "predict", "rows.csv", "predicted.csv"]
+    batch = subprocess.Popen(command, cwd=project, env=ENVIRONMENT)
+    partial = project / ".predicted.csv.partial"
+    until(lambda: partial.stat().st_size > 0)
+    os.kill(batch.pid, signal.SIGKILL)
+    batch.wait()
+    assert {path.name for path in project.iterdir()} - before == {partial.name}
+    demo(project, "predict", "rows.csv", "predicted.csv")
+    assert {path.name for path in project.iterdir()} - before == {"predicted.csv"}
+    with (project / "predicted.csv").open(encoding="utf-8") as file:
+        assert sum(1 for _ in file) == 300_001
