@@ -25,16 +25,16 @@ class Forge:
     user: str  # whose password the token is for git; "" where git sends it as it is
     requests: str
     listing: str  # the query for those of a branch in every state, the newest first
-    query: str  # of every other call
     change: str  # the method that changes one
     number: str
     state: tuple[str, str]  # a field, and its value as long as a request is open
     text: str
     page: str
     branches: tuple[str, str]  # the fields for where it comes from and where it goes
-    prefix: str  # of a branch's name
     most: int  # characters in a text
-    author: tuple[str, str]  # of a commit, where git knows nobody
+    query: str = ""  # of every other call
+    prefix: str = ""  # of a branch's name
+    author: tuple[str, str] = ("retrain", "retrain@noreply.localhost")  # of a commit, where git knows nobody
     token: str = ""
 
     @property
@@ -52,14 +52,12 @@ FORGES = (
         user="x-access-token",
         requests="{GITHUB_API_URL}/repos/{GITHUB_REPOSITORY}/pulls",
         listing="?state=all&per_page=100&head={owner}:{branch}",
-        query="",
         change="PATCH",
         number="number",
         state=("state", "open"),
         text="body",
         page="{html_url}",
         branches=("head", "base"),
-        prefix="",
         most=65_000,
         author=("github-actions[bot]", "41898282+github-actions[bot]@users.noreply.github.com"),
     ),
@@ -70,16 +68,13 @@ FORGES = (
         user="oauth2",
         requests="{CI_API_V4_URL}/projects/{CI_PROJECT_ID}/merge_requests",
         listing="?state=all&scope=all&per_page=100&source_branch={branch}",
-        query="",
         change="PUT",
         number="iid",
         state=("state", "opened"),
         text="description",
         page="{web_url}",
         branches=("source_branch", "target_branch"),
-        prefix="",
         most=1_000_000,
-        author=("retrain", "retrain@noreply.localhost"),
     ),
     Forge(
         name="Azure DevOps",
@@ -97,7 +92,6 @@ FORGES = (
         branches=("sourceRefName", "targetRefName"),
         prefix="refs/heads/",
         most=4_000,
-        author=("retrain", "retrain@noreply.localhost"),
     ),
 )
 

@@ -20,8 +20,8 @@ PARAMS = "params.yaml"
 READ = ("src", "data/contract.yaml", "uv.lock")
 FILES = (
     *("data/.gitignore", "data/holdout.parquet.dvc", "data/raw.dvc", "deployment/.gitignore"),
-    *("deployment/champion.json", "deployment/model.skops.dvc", "docs/model_card.md", "docs/round.md"),
-    *("dvc.lock", PARAMS, "training/metrics.json", "training/model.json"),
+    *("deployment/champion.json", "deployment/code", "deployment/model.skops.dvc"),
+    *("docs/model_card.md", "docs/round.md", "dvc.lock", PARAMS, "training/metrics.json", "training/model.json"),
 )
 
 
@@ -63,8 +63,9 @@ def propose(settings: Settings, record: rounds.Round, say: loop.Say) -> Proposal
     _check(settings, record)
     remote = _look(root, there)
     known = forge.listed(there, BRANCH) if there else []
-    if any(_is_about(request, record) for request in known if not request.is_open):
-        return Proposal("closed", next(request.page for request in known if _is_about(request, record)))
+    for request in known:
+        if _is_about(request, record) and not request.is_open:
+            return Proposal("closed", request.page)
     if (remote.round, remote.parent) != (record.id, versions.commit(root)):
         _publish(root, record, remote, there, say)
     if not there:
@@ -102,17 +103,26 @@ def _is_about(request: forge.Request, record: rounds.Round) -> bool:
 
 def _check(settings: Settings, record: rounds.Round | None = None) -> None:
     """ProjectError when the work tree holds what no round made: a request could not carry it, or would not say so."""
-    changed = _changed(settings.root)
+    root, changed = settings.root, _changed(settings.root)
     moved = champion.POINTER.as_posix() in changed
     for name in changed:
-        if name not in FILES or (name == PARAMS and not moved):
+        is_carried = name in FILES and (moved or name != PARAMS)
+        is_forgotten = moved and Path(name).is_relative_to(champion.CODE) and not (root / name).exists()
+        if not (is_carried or is_forgotten):
             raise ProjectError(f"{name} is not committed, and a request carries a round alone: commit it first.")
-    now = champion.load(settings.root) if moved else None
-    made = {known.id: known for known in rounds.all_rounds(settings)} if now else {}
-    if now and not (now["id"] in made and all(now[key] == getattr(made[now["id"]], key) for key in champion.KEPT)):
-        raise ProjectError(f"{champion.POINTER} says what no round here found: git restore it.")
+    now = champion.load(root) if moved else None
+    if now and not _is_made(settings, now):
+        raise ProjectError(f"{champion.POINTER} or its code says what no round here found: git restore deployment.")
     if record and (now or record.verdict == "promote") and (now or {}).get("id") != record.id:
         raise ProjectError(f"The champion here is not that of round {record.id}: commit it first, or git restore it.")
+
+
+def _is_made(settings: Settings, now: champion.Pointer) -> bool:
+    """Whether the pointer says what the record of its round does, and the code beside it is the one of that round."""
+    known = {record.id: record for record in rounds.all_rounds(settings)}.get(now["id"])
+    folders = settings.root / champion.CODE / now["id"], rounds.folder(settings.root, now["id"]) / "code"
+    here, then = ({path.name: path.read_bytes() for path in folder.glob("*.py")} for folder in folders)
+    return known is not None and here == then and all(now[key] == getattr(known, key) for key in champion.KEPT)
 
 
 def _changed(root: Path) -> list[str]:
