@@ -82,7 +82,7 @@ class Worker:
         for row, prediction, chances in zip(rows, predicted, scores or [{}] * len(rows), strict=True):
             line = dict(zip([*self.features, *self.keys], row, strict=True)) | {"prediction": prediction}
             line |= {f"probability_{label}": chance for label, chance in chances.items()} | said
-            lines.append(json.dumps(line, default=datetime.isoformat) + "\n")
+            lines.append(json.dumps(line, default=str) + "\n")
         try:
             with (folder / f"{now:%Y-%m-%d}.jsonl").open("a", encoding="utf-8") as file:
                 file.write("".join(lines))
