@@ -170,7 +170,8 @@ def _commit(root: Path, record: rounds.Round, there: forge.Forge | None) -> str:
     if there and not _git(root, "config", "--get", "user.email", okay=(0, 1)):
         for role in ("AUTHOR", "COMMITTER"):
             who |= {f"GIT_{role}_NAME": there.author[0], f"GIT_{role}_EMAIL": there.author[1]}
-    message = f"{title(record)}\n\n{record.reason}\n\nRound: {record.id} {tree}"
+    # No words of the data here: a forge tells those whom a commit's message mentions.
+    message = f"{title(record)}\n\nThe report is {loop.REPORT}.\n\nRound: {record.id} {tree}"
     return _git(root, "commit-tree", tree, "-p", "HEAD", "-m", message, variables={**who, **os.environ}).strip()
 
 
