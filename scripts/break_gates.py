@@ -91,6 +91,9 @@ SOURCES = f"{PACKAGE}/data/sources.py"
 GATES = f"{PACKAGE}/training/gates.py"
 REQUEST = f"{PACKAGE}/training/request.py"
 ASKED = ("tests/unit/test_request.py",)
+WATCHED = ("tests/unit/test_monitor.py",)
+MONITORING = f"{PACKAGE}/monitoring"
+MONITOR = f"{MONITORING}/monitor.py"
 NOTHING = "iter(())"
 
 BREAKS = [
@@ -139,6 +142,55 @@ BREAKS = [
     Break("gates: latency, size", GATES, returns("_at_most", 'Gate(name, True, "")')),
     Break("gate: model card", GATES, returns("_card", 'Gate("model card", True, "")')),
     Break("the verdict", GATES, returns("verdict", '("promote", "")')),
+    # What makes monitoring ring, and what keeps it quiet.
+    Break(
+        "monitoring: values that moved", f"{MONITORING}/drift.py", returns("psi", "0.0"), WATCHED
+    ),
+    Break(
+        "monitoring: missing values",
+        MONITOR,
+        replaced("if found.missing > missing:", "if False:"),
+        WATCHED,
+    ),
+    Break(
+        "monitoring: new or vanished values",
+        MONITOR,
+        replaced("if found.values > values:", "if False:"),
+        WATCHED,
+    ),
+    Break("monitoring: the contract", MONITOR, returns("breaches", "{}"), WATCHED),
+    Break("monitoring: the score", MONITOR, returns("performance", "None"), WATCHED),
+    Break(
+        "monitoring: how far past windows moved",
+        MONITOR,
+        replaced("max(getattr(limits, name), getattr(usual, name))", "getattr(limits, name)"),
+        WATCHED,
+    ),
+    Break(
+        "monitoring: the season",
+        f"{MONITORING}/drift.py",
+        returns("season", "np.ones(len(past), bool)"),
+        WATCHED,
+    ),
+    Break(
+        "an alarm that cannot ring",
+        MONITOR,
+        replaced("len(found) >= limits.k", "len(found) > limits.n"),
+        WATCHED,
+    ),
+    Break(
+        "an alarm for one odd window",
+        MONITOR,
+        replaced("len(found) >= limits.k", "len(found) >= 1"),
+        WATCHED,
+    ),
+    Break("an alarm that nobody hears", MONITOR, replaced('"alarm": 1', '"alarm": 0'), WATCHED),
+    Break(
+        "quiet because too little was served",
+        MONITOR,
+        replaced("if judged < limits.k:", "if False:"),
+        WATCHED,
+    ),
     # What stands between a judged model and its use.
     Break(
         "no promotion against the verdict",

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import json
 import random
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from datetime import date, timedelta
 from math import sin
@@ -74,7 +76,9 @@ def awkward_table(path: Path) -> dict[str, Any]:
 
 def insert_weather(database: Path, start: str, end: str) -> None:
     """The sample's rows of some months, in a table of a database."""
-    lines = (ROOT / "template/data/sample/seattle-weather.csv").read_text(encoding="utf-8").splitlines()
+    lines = (
+        (ROOT / "template/data/sample/seattle-weather.csv").read_text(encoding="utf-8").splitlines()
+    )
     rows = [row for row in csv.reader(lines[1:]) if start <= row[0] < end]
     kinds = "date text, precipitation real, temp_max real, temp_min real, wind real, weather text"
     with closing(sqlite3.connect(database)) as shop, shop:
@@ -165,6 +169,59 @@ def test_database_that_grows_goes_round_the_loop(render: Render, tmp_path: Path)
     run(project, UV, "run", "--frozen", "pytest", "-q")
     run(project, "git", "add", "--all")
     run(project, UV, "run", "--frozen", "pre-commit", "run", "--all-files")
+
+
+def weather(path: Path, start: str, end: str) -> list[dict[str, str]]:
+    """The rows of a table of weather between two days."""
+    with path.open(encoding="utf-8", newline="") as file:
+        return [row for row in csv.DictReader(file) if start <= row["date"] < end]
+
+
+def write_rows(path: Path, rows: list[dict[str, str]]) -> Path:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        table = csv.DictWriter(file, rows[0].keys())
+        table.writeheader()
+        table.writerows(rows)
+    return path
+
+
+# What may happen to a row of the served weather, and the column that has to ring.
+PLANTED: dict[str, Callable[[int, dict[str, str]], dict[str, str]]] = {
+    "temp_min": lambda _, row: {"temp_min": str(float(row["temp_min"]) * 100)},
+    "temp_min ": lambda _, row: {
+        "temp_min": str(float(row["temp_min"]) + 5)
+    },  # one standard deviation
+    "wind": lambda number, row: {"wind": row["wind"] if number % 10 > 2 else ""},
+    "weather": lambda _, row: {"weather": row["weather"].replace("sun", "rain")},
+    "prediction": lambda *_: {"prediction": "20.0"},
+}
+
+
+def test_monitoring_is_quiet_in_an_unseen_summer_and_rings_for_what_moved(
+    render: Render, tmp_path: Path
+) -> None:
+    """The champion knows three years; the fourth was the warmest that Seattle had seen."""
+    sample = ROOT / "template/data/sample/seattle-weather.csv"
+    source = write_rows(tmp_path / "known.csv", weather(sample, "2012", "2015"))
+    answers = {"data_uri": str(source), "target": "temp_max", "task": "regression"}
+    project = render(
+        {"project_name": "demo", **answers, "time_column": "date", "key_columns": ["date"]}
+    )
+    start(project)
+    assert record(project, "retrain")["verdict"] == "promote"
+    summer = write_rows(tmp_path / "summer.csv", weather(sample, "2015-05", "2015-10"))
+    demo(project, "predict", str(summer), str(tmp_path / "served.csv"))
+    rows = weather(tmp_path / "served.csv", "2015", "2016")
+    limits = project / "deployment/monitoring.yaml"
+    edit(limits, "min_rows: 20", "min_rows: 5")
+    assert "QUIET" in demo(project, "monitor", str(tmp_path / "served.csv"))
+    edit(limits, "window: week", "window: month")
+    assert "QUIET" in demo(project, "monitor", str(tmp_path / "served.csv"))
+    for column, change in PLANTED.items():
+        moved = [row | change(number, row) for number, row in enumerate(rows)]
+        path = write_rows(tmp_path / "moved.csv", moved)
+        said = demo(project, "monitor", str(path), "--format", "json", expect=(1,))
+        assert column.strip() in [alarm["column"] for alarm in json.loads(said)["alarms"]]
 
 
 def test_awkward_table_goes_round_the_loop(

@@ -4,7 +4,7 @@ import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
@@ -104,15 +104,20 @@ def retrain(pr: bool, form: str) -> None:
 
     With --pr a champion that is kept is no failure: the exit code is 0 then, as soon as the request stands.
     """
+    _go_round(project.load(), pr, form)
+
+
+def _go_round(settings: project.Settings, pr: bool, form: str) -> NoReturn:
+    """What `retrain` does, and `monitor --retrain` on an alarm."""
     from .training import loop, request
 
-    settings = project.load()
     record, proposal = request.retrain(settings, _progress) if pr else (loop.retrain(settings, _progress), None)
     if record:
         _show(record, form, proposal)
         sys.exit(0 if proposal and (record.verdict == "keep" or proposal.state == "closed") else record.exit_code)
     last = loop.last(settings.root)["id"]
     _say({"id": last, "changed": False}, form, f"Nothing changed since {last}.")
+    sys.exit(0)
 
 
 @main.command()
@@ -266,6 +271,39 @@ def serve(host: str, port: int) -> None:
     from .serving import app
 
     uvicorn.run(app.create_app(project.load()), host=host, port=port, access_log=False, timeout_graceful_shutdown=20)
+
+
+@main.command()
+@click.argument("address", required=False)
+@click.option("--format", "form", type=click.Choice(["text", "json", "prometheus"]), default="text")
+@click.option("--in", "environment", type=click.Choice(["dev", "stage", "prod"]), default="dev", show_default=True)
+@click.option("--html", type=file, help="Where the page goes, else reports/monitor/index.html.")
+@click.option(
+    "--retrain", "may_retrain", is_flag=True, help="On an alarm go round the loop; the exit code is the round's."
+)
+@click.option("--pr", "pr", is_flag=True, help="That round as a request, as `retrain --pr` makes it.")
+@click.option("--self-test", is_flag=True, help="How often the alarm rings on the past, where nothing is wrong.")
+def monitor(
+    address: str | None, form: str, environment: str, html: Path | None, may_retrain: bool, pr: bool, self_test: bool
+) -> None:
+    """Compares what was served with what the champion knows: exit code 0 quiet, 1 alarm, 2 could not tell."""
+    from .monitoring import monitor, page
+    from .persistence import write
+
+    settings = project.load()
+    if self_test:
+        result = monitor.self_test(settings)
+        rang = ", ".join(f"{column} {count}" for column, count in result.columns.items())
+        said = f"Of {result.runs} runs of past windows the alarm rang in {result.rung}"
+        return _say(asdict(result), form, said + (f" ({rang})." if rang else "."))
+    watch, scene, rows = monitor.watch(settings, address, environment)
+    path = html or settings.root / "reports/monitor/index.html"
+    write(path, page.html(watch, scene, rows, settings.package))
+    said = page.prometheus(watch) if form == "prometheus" else page.text(watch, settings.package)
+    _say(page.record(watch), form, said + (f"\n  Report   {path}" if form == "text" else ""))
+    if may_retrain and watch.verdict == "alarm":
+        _go_round(settings, pr, form if form == "json" else "text")
+    sys.exit(watch.exit_code)
 
 
 @main.command()

@@ -16,6 +16,7 @@ from ..persistence import write
 from ..settings import COMMAND, ContractError, ProjectError, Settings, closest
 
 ENDINGS = (".csv", ".parquet", ".jsonl", ".ndjson")
+ROWS = 100_000  # of a piece
 BLOCK = 1 << 28  # bytes of a text file whose columns get their types together
 
 
@@ -32,14 +33,24 @@ def read(address: str, *, root: Path) -> pd.DataFrame:
 
 def chunks(address: str, *, root: Path, texts: Sequence[str] = (), rows: int) -> Iterator[pd.DataFrame]:
     """The table behind an address in pieces of at most so many rows, so that memory stays flat."""
+    for _, frame in pieces(address, root=root, texts=texts, rows=rows):
+        yield frame
+
+
+def pieces(
+    address: str, *, root: Path, texts: Sequence[str] = (), rows: int = ROWS
+) -> Iterator[tuple[str, pd.DataFrame]]:
+    """The same, each with the name of its file; a table of a database has none."""
     if is_sql(address):
-        yield from _read_sql(address, root, rows)
+        for frame in _read_sql(address, root, rows):
+            yield "", frame
         return
     try:
         there, found = find(address, root)
-        for path in found:
+        for name, path in _named(found).items():
             with there.open(path, "rb") as file:
-                yield from _chunks(file, Path(path).name, texts, rows)
+                for frame in _chunks(file, Path(path).name, texts, rows):
+                    yield name, frame
     except (OSError, ValueError, ImportError) as error:
         raise ProjectError(f"{masked(address)} does not open: {masked(str(error))}") from None
 

@@ -1,41 +1,22 @@
-"""What people read of a round: one HTML file that needs nothing else, Markdown for the pull request, the model card.
-
-The drawings are SVG whose colours are the page's, so that they follow light and dark.
-"""
+"""What people read of a round: one HTML file that needs nothing else, Markdown for the pull request, the model card."""
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Callable, Sequence
-from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import jinja2
-
 from .. import persistence
 from ..data import contract as contracts
+from ..pages import ACCENT, DASHED, INK, MUTED, label_rows, render, svg
 from ..settings import Settings
 from .judging import intended_use
-from .rounds import Round, folder, metric_name
+from .rounds import Round, folder
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 CARD = Path("docs/model_card.md")
-# matplotlib draws in these colours; the page says what they stand for.
-INK, MUTED, LINE, ACCENT = "#010101", "#020202", "#030303", "#040404"
-VARIABLES = {INK: "--ink", MUTED: "--muted", LINE: "--line", ACCENT: "--accent"}
-STYLE = {
-    "axes.edgecolor": LINE, "axes.grid": True, "axes.grid.axis": "x", "axes.axisbelow": True,
-    "axes.labelcolor": MUTED, "axes.labelsize": 11, "axes.spines.left": False,
-    "axes.spines.right": False, "axes.spines.top": False, "figure.constrained_layout.use": True,
-    "font.family": "sans-serif", "font.size": 11, "grid.color": LINE, "grid.linewidth": 0.8,
-    "svg.fonttype": "none", "svg.hashsalt": "report", "text.color": INK, "text.parse_math": False,
-    "xtick.color": MUTED, "xtick.major.size": 0, "ytick.color": INK, "ytick.major.size": 0,
-}  # fmt: skip
-DASHED: Any = {"color": MUTED, "linewidth": 1, "linestyle": (0, (3, 3))}
 MOST = 12  # bars or slices that a drawing shows
 Span = tuple[str, float, float | None, float | None]  # label, value, low, high
 
@@ -44,22 +25,24 @@ def write(settings: Settings, record: Round) -> Path:
     """Writes reports/<id>/report.html and report.md, and returns the path of the first."""
     path, drawings = folder(settings.root, record.id), draw(record)
     for name in ("report.md", "report.html"):
-        persistence.write(path / name, _render(f"{name}.j2", settings, record=record, drawings=drawings))
+        persistence.write(
+            path / name, render(f"training/{name}.j2", settings.package, record=record, drawings=drawings)
+        )
     return path / "report.html"
 
 
 def markdown(settings: Settings, record: Round) -> str:
     """The report as it stands in docs/round.md and in the round's request."""
-    return _render("report.md.j2", settings, record=record)
+    return render("training/report.md.j2", settings.package, record=record)
 
 
 def write_card(settings: Settings, record: Round) -> Path:
     """Writes the card of a champion anew; what it is for is taken from docs/intended_use.md."""
     contract = contracts.load(settings.root)
     rules = contract["columns"]
-    text = _render(
-        "card.md.j2",
-        settings,
+    text = render(
+        "training/card.md.j2",
+        settings.package,
         record=record,
         purpose=intended_use(settings.root),
         importance={item["feature"]: item["mean"] for item in record.importance},
@@ -68,19 +51,6 @@ def write_card(settings: Settings, record: Round) -> Path:
     )
     persistence.write(settings.root / CARD, text)
     return settings.root / CARD
-
-
-def number(value: float | None) -> str:
-    """Three decimals, or three digits of what is larger."""
-    if value is None or math.isnan(value):
-        return "–"
-    return f"{value:.3f}" if abs(value) < 10 else f"{value:,.0f}"
-
-
-def cell(value: Any) -> str:
-    """Text that stays in its cell of a Markdown table and calls nobody."""
-    text = " ".join(str(value).split())
-    return text.replace("|", "\\|").replace("<", "&lt;").replace("@", "&#64;")
 
 
 def draw(record: Round) -> dict[str, str]:
@@ -102,20 +72,7 @@ def draw(record: Round) -> dict[str, str]:
         "confusion": (record.confusion, 320, lambda axes: _confusion(axes, **(record.confusion or {}))),
         "residuals": (record.residuals, 320, lambda axes: _residuals(axes, **(record.residuals or {}))),
     }
-    return {name: _svg(name, height, paint) for name, (shown, height, paint) in drawings.items() if shown}
-
-
-def _render(template: str, settings: Settings, **values: Any) -> str:
-    """A template that stands beside this module, with the filters that all of them use."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=jinja2.select_autoescape(["html.j2"]),
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters |= {"number": number, "signed": "{:+.3f}".format, "name": metric_name, "cell": cell}
-    return environment.get_template(template).render(package=settings.package, **values)
+    return {name: svg(name, height, paint) for name, (shown, height, paint) in drawings.items() if shown}
 
 
 def _intervals(axes: Axes, spans: Sequence[Span], reference: float | None = None) -> None:
@@ -126,7 +83,7 @@ def _intervals(axes: Axes, spans: Sequence[Span], reference: float | None = None
         if low is not None and high is not None:
             axes.plot([low, high], [place, place], color=ACCENT, linewidth=3, alpha=0.45)
         axes.plot(value, place, "o", color=ACCENT if low is not None else MUTED, markersize=7)
-    _label_rows(axes, [span[0] for span in spans])
+    label_rows(axes, [span[0] for span in spans])
 
 
 def _compare(axes: Axes, spans: Sequence[Span], smallest_gain: float) -> None:
@@ -140,7 +97,7 @@ def _importance(axes: Axes, features: Sequence[dict[str, Any]]) -> None:
     means, errors = [f["mean"] for f in features], [f["std"] for f in features]
     axes.barh(range(len(means)), means, color=ACCENT, height=0.55, alpha=0.85)
     axes.errorbar(means, range(len(means)), xerr=errors, fmt="none", ecolor=INK, elinewidth=1)
-    _label_rows(axes, [f["feature"][:40] for f in features])
+    label_rows(axes, [f["feature"][:40] for f in features])
     axes.set_xlabel("what the score loses without it")
 
 
@@ -175,24 +132,3 @@ def _residuals(axes: Axes, predicted: Sequence[float], observed: Sequence[float]
     axes.plot(predicted, errors, "o", color=ACCENT, markersize=4.5, alpha=0.45, markeredgewidth=0)
     axes.grid(axis="y")
     axes.set(xlabel="predicted", ylabel="observed minus predicted")
-
-
-def _label_rows(axes: Axes, names: Sequence[str]) -> None:
-    axes.set_yticks(range(len(names)), names)
-    axes.set_ylim(len(names) - 0.4, -0.6)
-
-
-def _svg(name: str, height: int, paint: Callable[[Axes], None]) -> str:
-    import matplotlib as mpl
-    from matplotlib.figure import Figure
-
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(420 / 72, height / 72))
-        paint(figure.add_subplot())
-        text = StringIO()
-        figure.savefig(text, format="svg", transparent=True, metadata={"Date": None})
-    svg = text.getvalue()
-    svg = re.sub(r"<metadata>.*?</metadata>", "", svg[svg.index("<svg") :], flags=re.DOTALL)
-    for colour, variable in VARIABLES.items():
-        svg = svg.replace(colour, f"var({variable})")
-    return svg.replace("<svg ", f'<svg role="img" aria-label="{name}" ', 1)

@@ -1,0 +1,90 @@
+"""How far a column has moved: measures of one window's values against those of the past."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+BINS = 10
+MOST = 30  # values of a category that count on their own
+EXPECTED = 10  # rows of a value that has vanished: fewer may be missing by chance
+
+
+@dataclass(frozen=True)
+class Measures:
+    """Of one column in one window: the stability index, and missing and new or vanished values as shares of rows."""
+
+    psi: float
+    missing: float
+    values: float
+
+
+def measure(past: pd.Series, now: pd.Series) -> Measures:
+    """The stability index, the missing values beyond the past's, and the new or vanished ones of a category."""
+    before, here = past.dropna(), now.dropna()
+    missing = float(now.isna().mean() - past.isna().mean())
+    if before.empty or here.empty:
+        return Measures(0.0, missing, 0.0)
+    return Measures(psi(*shares(before, here)[1:]), missing, 0.0 if is_number(past) else novelty(before, here))
+
+
+def is_number(column: pd.Series) -> bool:
+    return pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
+
+
+def shares(past: pd.Series, now: pd.Series) -> tuple[list[str], np.ndarray, np.ndarray]:
+    """Labels of the bins, and the rows of either side in them: tenths of the past, or a category's values.
+
+    What is new, or rare in the past, is one bin.
+    """
+    if is_number(past):
+        past, now = past.to_numpy(float), now.to_numpy(float)
+        edges = np.unique(np.quantile(past, np.linspace(0, 1, BINS + 1)[1:-1]))
+        names = [f"≤ {edge:.3g}" for edge in edges] + [f"> {edges[-1]:.3g}"]
+        places = (np.searchsorted(edges, side) for side in (past, now))
+    else:
+        names = [*past.astype(str).value_counts().index[:MOST], "other"]
+        places = (pd.Index(names[:-1]).get_indexer(side.astype(str)) for side in (past, now))
+    before, here = (np.bincount(np.asarray(side) % len(names), minlength=len(names)) for side in places)
+    return names, before, here
+
+
+def psi(past: np.ndarray, now: np.ndarray) -> float:
+    """The population stability index (Siddiqi, Credit Risk Scorecards, 2006) of the rows in each bin.
+
+    Half a row is added to every bin, so that an empty one counts and does not count for ever.
+    """
+    expected, actual = ((side + 0.5) / (side.sum() + 0.5 * len(side)) for side in (past, now))
+    return float(((actual - expected) * np.log(actual / expected)).sum())
+
+
+def smirnov(past: pd.Series, now: pd.Series) -> float | None:
+    """The p-value of the two-sample Kolmogorov-Smirnov test (Smirnov, 1939): could both be of one distribution?
+
+    None where it has no place: for a category, and without values.
+    """
+    from scipy.stats import ks_2samp
+
+    before, here = past.dropna(), now.dropna()
+    if not is_number(past) or before.empty or here.empty:
+        return None
+    return float(ks_2samp(before.to_numpy(float), here.to_numpy(float), method="asymp").pvalue)
+
+
+def novelty(past: pd.Series, now: pd.Series) -> float:
+    """The share of rows whose value the past does not know, and of the past's rows whose value has vanished."""
+    before, here = (side.astype(str).value_counts(normalize=True) for side in (past, now))
+    gone = before[~before.index.isin(here.index) & (before * len(now) >= EXPECTED)]
+    return float(here[~here.index.isin(before.index)].sum() + gone.sum())
+
+
+def season(past: pd.Series, now: pd.Series, *, leeway: int = 15) -> np.ndarray:
+    """Which rows of the past are of the window's time of the year, give or take some days; dates both.
+
+    All of them where the past is less than a year.
+    """
+    if past.max() - past.min() < pd.Timedelta(days=365):
+        return np.ones(len(past), bool)
+    middle = now.min() + (now.max() - now.min()) / 2
+    days = (past.dt.day_of_year - middle.day_of_year).abs()
+    return (np.minimum(days, 365 - days) <= (now.max() - middle).days + leeway).to_numpy(bool)

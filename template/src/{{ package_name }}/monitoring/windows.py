@@ -1,0 +1,157 @@
+"""The windows that are compared: the newest of what was served, and those of the past that the champion knows."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from pyarrow import parquet
+from pydantic import Field
+
+from ..data import contract as contracts
+from ..data import sources
+from ..features import as_input
+from ..serving.predict import Champion
+from ..settings import ProjectError, Section, Settings, read_yaml, validate
+from . import drift
+
+FILE = Path("deployment/monitoring.yaml")
+FORMS = {"hour": ("h", "%Y-%m-%d %H:00"), "day": ("D", "%Y-%m-%d"), "week": ("W", "%Y-%m-%d"), "month": ("M", "%Y-%m")}
+PREDICTION = "prediction"
+TIME = "window's time"  # beside the columns of the served rows
+MOST_ROWS = 100_000  # of the past
+FEWEST, MOST_WINDOWS = 8, 60  # windows of the past that say how far a column moves by itself
+USUAL = 0.975  # of them stay below the limit
+
+
+class Limits(Section):
+    """deployment/monitoring.yaml."""
+
+    uri: str
+    window: Literal["hour", "day", "week", "month", "file"]
+    k: int = Field(ge=1)
+    n: int = Field(ge=1)
+    min_rows: int = Field(ge=2)
+    psi: float = Field(gt=0)
+    missing: float = Field(gt=0)
+    values: float = Field(gt=0)
+    performance_drop: float = Field(ge=0)
+    max_age_days: float = Field(gt=0)
+
+
+@dataclass(frozen=True)
+class Past:
+    """Rows that the champion was fitted or judged on, with its predictions, cut into windows of `size` rows or so.
+
+    `times` is None where rows have none.
+    """
+
+    frame: pd.DataFrame
+    windows: pd.Series
+    times: pd.Series | None
+    size: int
+
+    def without(self, windows: list[Any]) -> "Past":
+        kept = ~self.windows.isin(windows)
+        return Past(self.frame[kept], self.windows[kept], None if self.times is None else self.times[kept], self.size)
+
+    def like(self, times: pd.Series | None) -> pd.DataFrame:
+        """The rows that a window is held against: those of its time of the year, if there are enough."""
+        if self.times is None or times is None or times.isna().all():
+            return self.frame
+        near = drift.season(self.times, times)
+        return self.frame[near] if near.sum() >= self.size else self.frame
+
+    @cached_property
+    def usual(self) -> dict[str, drift.Measures]:
+        """By column, what all but one in forty of the past's own windows stay below, each against the rest."""
+        chance = np.random.default_rng(0)
+        found: dict[str, list[drift.Measures]] = {column: [] for column in self.frame}
+        for window in chance.permutation(self.full())[:MOST_WINDOWS]:
+            mine = np.flatnonzero(self.windows == window)
+            mine = chance.permutation(mine)[: self.size]
+            rest = self.without([window]).like(None if self.times is None else self.times.iloc[mine])
+            for column in self.frame:
+                found[column].append(drift.measure(rest[column], self.frame[column].iloc[mine]))
+        return {column: _quantile(measures) for column, measures in found.items()}
+
+    def full(self) -> list[Any]:
+        """The windows with enough rows, oldest first."""
+        rows = self.windows.value_counts().sort_index()
+        return rows[rows >= self.size / 2].index.tolist()
+
+
+def load_limits(root: Path) -> Limits:
+    limits = validate(Limits, read_yaml(root / FILE), str(FILE))
+    if limits.k > limits.n:
+        raise ProjectError(f"{FILE}: k is {limits.k} and n {limits.n}: that alarm can never ring.")
+    return limits
+
+
+def served(address: str, contract: contracts.Contract, limits: Limits, root: Path) -> dict[str, pd.DataFrame]:
+    """The rows of the newest n windows by name, read piece by piece; the column TIME says when."""
+    newest: dict[str, list[pd.DataFrame]] = {}
+    for name, frame in sources.pieces(address, root=root, texts=contracts.texts(contract)):
+        names, times = cut(frame, name, limits.window, ["served_at", *contracts.columns(contract, "time")])
+        for window, rows in frame.assign(**{TIME: times}).groupby(names):
+            newest.setdefault(str(window), []).append(rows)
+        for window in sorted(newest)[: -limits.n]:
+            del newest[window]
+    return {window: pd.concat(newest[window], ignore_index=True) for window in sorted(newest)}
+
+
+def cut(frame: pd.DataFrame, name: str, window: str, columns: list[str]) -> tuple[pd.Series, pd.Series]:
+    """The window of each row and its time, from the first of the columns that is there; else all are of one."""
+    known = [column for column in columns if column in frame]
+    times = sources.to_dates(frame[known[0]] if known else pd.Series(None, frame.index, dtype=object))
+    if window == "file" or not known:
+        return pd.Series(name, frame.index), times
+    period, form = FORMS[window]
+    return times.dt.to_period(period).dt.start_time.dt.strftime(form), times
+
+
+def load_past(settings: Settings, live: Champion, limits: Limits, size: int) -> Past:
+    """The batches of the champion's round, at most some rows of each."""
+    time = contracts.columns(live.contract, "time")
+    paths = sources.batch_paths(settings.root)[: live.pointer["data"]["batches"]]
+    share = min(1.0, MOST_ROWS / sum(parquet.read_metadata(path).num_rows for path in paths))
+    frames = {}
+    for path in paths:
+        rows = sources.read_batch(path).sample(frac=share, random_state=0).sort_index()
+        frames[path.stem] = contracts.coerce(rows, live.contract)[0]
+    frame = pd.concat(frames, names=[contracts.BATCH]).reset_index(level=0).reset_index(drop=True)
+    X = as_input(frame, contracts.features(live.contract))
+    frame[PREDICTION] = pd.Series(live.estimator.predict(X), frame.index)
+    windows, times = cut(frame, "", limits.window, time)
+    if not windows.any():
+        windows = frame[contracts.BATCH]
+    past = Past(watched(frame, live), windows, times if time else None, size)
+    return past if len(past.full()) >= FEWEST else _shuffled(past)
+
+
+def watched(frame: pd.DataFrame, live: Champion) -> pd.DataFrame:
+    """The columns that can drift, in their types: the features that are there, and the prediction; not the time."""
+    features = [name for name in contracts.columns(live.contract, "feature") if name in frame]
+    typed = contracts.coerce(frame[features], live.contract)[0]
+    for name in features:
+        if typed[name].dtype.kind == "M":
+            typed[name] = typed[name].astype("int64").where(typed[name].notna(), np.nan)
+    if PREDICTION in frame:
+        [target] = contracts.columns(live.contract, "target")
+        said = contracts.coerce(frame[[PREDICTION]].set_axis([target], axis=1), live.contract)[0][target]
+        typed[PREDICTION] = said if not hasattr(live.estimator, "classes_") else said.astype("str")
+    return typed
+
+
+def _shuffled(past: Past) -> Past:
+    """Windows made of random rows, where there are too few real ones."""
+    size = max(1, min(past.size, len(past.frame) // FEWEST))
+    places = np.random.default_rng(0).permutation(len(past.frame))
+    return Past(past.frame, pd.Series(places // size, past.frame.index), None, size)
+
+
+def _quantile(found: list[drift.Measures]) -> drift.Measures:
+    spread = np.array([[item.psi, item.missing, item.values] for item in found])
+    return drift.Measures(*map(float, np.quantile(spread, USUAL, axis=0)))
