@@ -67,8 +67,7 @@ def _run(settings: Settings, say: Say, may_promote: bool) -> rounds.Round | None
 
     with step("contract", say):
         parts, batches = judging.prepare(settings)
-    now = champion.load(settings.root)
-    if may_promote and now and now["id"] == judging.train.inputs(settings).id:
+    if may_promote and is_champion(settings):
         return None
     with step("train", say):
         fitted = judging.fit(settings, parts)
@@ -84,6 +83,14 @@ def _run(settings: Settings, say: Say, may_promote: bool) -> rounds.Round | None
         if may_promote and record.verdict == "promote":
             report.write_card(settings, record)
     return record
+
+
+def is_champion(settings: Settings) -> bool:
+    """Whether a round would make dev's champion again."""
+    from . import train
+
+    now = champion.load(settings.root)
+    return now is not None and now["id"] == train.inputs(settings).id
 
 
 def fit(settings: Settings) -> str:

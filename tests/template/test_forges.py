@@ -1,0 +1,190 @@
+"""CI of each forge: only the chosen one's, valid, pinned, and made of commands that also run on a laptop."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from generated import Render
+
+ROOT = Path(__file__).resolve().parents[2]
+BIN = Path(sys.executable).parent
+CONSUMPTIONS = ["batch", "online", "both"]
+FILES = {
+    "github": [f".github/workflows/{n}.yml" for n in ("ci", "deploy", "retrain", "template", "train")],
+    "gitlab": [".gitlab-ci.yml", ".gitlab/retrain.yml"],
+    "azure": ["azure-pipelines.yml", ".azure/deploy.yml", ".azure/retrain.yml"],
+}
+SCHEMAS = {
+    "github": ["vendor.github-workflows"],
+    "gitlab": ["vendor.gitlab-ci", "--data-transform", "gitlab-ci"],
+    # Microsoft's schema has patterns that the usual dialect does not take.
+    "azure": [
+        *("vendor.azure-pipelines", "--data-transform", "azure-pipelines"),
+        *("--regex-variant", "nonunicode"),
+    ],
+}
+# What a step may run beside the project's own commands.
+RUN = r"uv run --locked demo (?P<command>[a-z]+)(?P<rest>( --?[a-z]+| [a-z.]+| \"\$\w+\")*)"
+STEPS = [
+    RUN,
+    rf"changed=\$\({RUN}\) && echo \S+ >> \"\$GITHUB_OUTPUT\"",
+    rf"changed=\$\({RUN}\) && echo \S+ variable=environments;isOutput=true\]\$changed\"",
+    r"uv sync --locked",
+    r"uv run --locked pre-commit run --all-files --show-diff-on-failure",
+    r"uv run --locked pytest --cov",
+    r"uvx mlscaffold status",
+    r"pip install uv==[\d.]+",
+    r"apt-get update --quiet",
+    r"apt-get install --quiet --yes --no-install-recommends buildah kubernetes-client",
+    r"(docker|buildah) login --username \S+ --password-stdin \"\$\{IMAGE%%/\*\}\" <<< \"\$REGISTRY_PASSWORD\"",
+    r"install -m 600 /dev/stdin \"\$KUBECONFIG\" <<< \"\$CLUSTER\"",
+    r"echo \"##vso\[task.uploadsummary\]\$\(Build.SourcesDirectory\)/verdict.md\"",
+]
+# Commands that the pipelines name and that are still to come.
+TO_COME = {"monitor", "overdue", "retrain"}
+
+
+@pytest.fixture(params=[(forge, consumption) for forge in FILES for consumption in CONSUMPTIONS])
+def answers(request: pytest.FixtureRequest) -> dict[str, str]:
+    forge, consumption = request.param
+    return {"project_name": "demo", "forge": forge, "consumption": consumption}
+
+
+@pytest.fixture
+def project(render: Render, answers: dict[str, str]) -> Path:
+    return render(answers)
+
+
+@pytest.fixture
+def forge(answers: dict[str, str]) -> str:
+    return answers["forge"]
+
+
+def pipelines(project: Path, forge: str) -> list[Any]:
+    return [yaml.safe_load((project / name).read_text(encoding="utf-8")) for name in FILES[forge]]
+
+
+def steps(node: Any) -> Iterator[str]:
+    """Every command line of a pipeline, whatever the forge calls it."""
+    for key, value in node.items() if isinstance(node, dict) else ():
+        if key in {"run", "script", "bash", "before_script"}:
+            yield from [value] if isinstance(value, str) else value
+        else:
+            yield from steps(value)
+    for value in node if isinstance(node, list) else ():
+        yield from steps(value)
+
+
+def commands(project: Path) -> dict[str, set[str]]:
+    """The names of the project's commands, each with its options, read from the code."""
+    tree = ast.parse((project / "src/demo/cli.py").read_text(encoding="utf-8"))
+    found: dict[str, set[str]] = {}
+    for node in tree.body:
+        for decorator in getattr(node, "decorator_list", []):
+            if ast.unparse(decorator).startswith(("main.command", "main.group")):
+                arguments = getattr(decorator, "args", [])
+                name = arguments[0].value if arguments else node.name  # type: ignore[attr-defined]
+                text = " ".join(map(ast.unparse, node.decorator_list))  # type: ignore[attr-defined]
+                found[name] = set(re.findall(r"'(--[a-z-]+)", text))
+    return found
+
+
+def test_only_the_chosen_forge_is_there(project: Path, forge: str) -> None:
+    every = {name for names in FILES.values() for name in names}
+    assert {name for name in every if (project / name).exists()} == set(FILES[forge])
+    folders = {".github", ".gitlab", ".azure"} & {path.name for path in project.iterdir()}
+    there = [path for folder in folders for path in (project / folder).rglob("*") if path.is_file()]
+    assert {path.relative_to(project).as_posix() for path in there} <= set(FILES[forge])
+
+
+def test_pipelines_keep_the_schema(project: Path, forge: str) -> None:
+    check = [BIN / "check-jsonschema", "--builtin-schema", *SCHEMAS[forge]]
+    paths = [project / name for name in FILES[forge]]
+    done = subprocess.run([*check, *paths], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("consumption", CONSUMPTIONS)
+def test_workflows_are_secure(render: Render, consumption: str) -> None:
+    project = render({"project_name": "demo", "forge": "github", "consumption": consumption})
+    command = [BIN / "zizmor", "--offline", "--persona", "pedantic", "--no-progress", project]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_step_is_one_command_that_also_runs_on_a_laptop(project: Path, forge: str) -> None:
+    known, named = commands(project), set()
+    for line in steps(pipelines(project, forge)):
+        match = next(filter(None, (re.fullmatch(pattern, line) for pattern in STEPS)), None)
+        assert match, line
+        if command := match.groupdict().get("command"):
+            named.add(command)
+            options = set(re.findall(r"--[a-z]+", match["rest"]))
+            assert command in TO_COME or options <= known[command], line
+    assert named == {"restore", "train", "retrain", "monitor", "deploy", "overdue"}
+
+
+def test_a_step_of_another_kind_is_noticed() -> None:
+    for line in ("uv run --locked demo restore && rm -rf /", "curl x | sh", "if true; then x; fi"):
+        assert not any(re.fullmatch(pattern, line) for pattern in STEPS), line
+
+
+def test_the_dead_man_switch_is_seen_by_pushes_requests_and_schedules(render: Render) -> None:
+    github = render({"project_name": "demo", "forge": "github"})
+    for name in ("ci", "template"):
+        [workflow] = [pipelines(github, "github")[FILES["github"].index(f".github/workflows/{name}.yml")]]
+        assert list(steps(workflow["jobs"]["overdue"]))[-1] == "uv run --locked demo overdue"
+    [main, scheduled] = pipelines(render({"project_name": "demo", "forge": "gitlab"}), "gitlab")
+    assert "rules" not in main["overdue"], "it runs in every pipeline"
+    assert main["include"] == [{"local": "/.gitlab/retrain.yml"}]
+    assert scheduled["retrain"]["rules"] == [{"if": '$CI_PIPELINE_SOURCE == "schedule"'}]
+    azure = pipelines(render({"project_name": "demo", "forge": "azure"}), "azure")
+    for pipeline in (azure[0], azure[2]):
+        assert "uv run --locked demo overdue" in list(steps(pipeline))
+
+
+def test_actions_are_pinned_by_one_commit_everywhere(render: Render) -> None:
+    demo, pinned = render({"project_name": "demo"}), {}
+    for path in (*(demo / ".github/workflows").iterdir(), *(ROOT / ".github/workflows").iterdir()):
+        for action, at in re.findall(r"uses: (\S+)@(.+)", path.read_text(encoding="utf-8")):
+            assert re.fullmatch(r"[0-9a-f]{40} # v\d+\.\d+\.\d+", at), (path, action)
+            pinned.setdefault(action, set()).add(at)
+    assert pinned
+    assert all(len(commits) == 1 for commits in pinned.values()), pinned
+
+
+def test_one_uv_stands_everywhere(project: Path, forge: str) -> None:
+    """What CI runs in is pinned, and it is the uv that the image is built with."""
+    dockerfile = (project / "deployment/Dockerfile").read_text(encoding="utf-8")
+    [version] = re.findall(r"astral-sh/uv:([\d.]+)", dockerfile)
+    text = "".join((project / name).read_text(encoding="utf-8") for name in FILES[forge])
+    named = re.findall(r"astral-sh/uv:([\d.]+)-python3.11-|uv==([\d.]+)", text)
+    assert {a or b for a, b in named} == (set() if forge == "github" else {version})
+    assert ":latest" not in text
+
+
+def test_only_the_retraining_may_write(render: Render) -> None:
+    """The template check may not push either: a workflow's own token cannot write workflow files."""
+    for workflow in pipelines(render({"project_name": "demo"}), "github"):
+        assert workflow["permissions"] == {}
+        for job in workflow["jobs"].values():
+            may = {"contents": "read"}
+            if workflow["name"] == "retrain":
+                may = {"contents": "write", "pull-requests": "write"}
+            assert job["permissions"] == may
+
+
+def test_secrets_are_named_and_never_written(project: Path, forge: str) -> None:
+    """A secret reaches a step through its environment, not through the text of its command."""
+    for line in steps(pipelines(project, forge)):
+        assert "secrets." not in line
+        assert "PASSWORD)" not in line
+        assert "TOKEN)" not in line
