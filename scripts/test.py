@@ -2,8 +2,9 @@
 
 Needs Python 3.11+ and git, nothing else:  python3 scripts/test.py [--fast]
 
-On a CI machine that is Debian's or Ubuntu's it also installs what building an image and killing
-an update at a system call take; elsewhere those tests are skipped, and say so, if that is missing.
+On a CI machine that is Debian's or Ubuntu's it also installs what it takes to build an image, kill
+an update at a system call, run a GitLab pipeline and check Prometheus' rules; elsewhere those tests
+are skipped, and say so, if that is missing.
 """
 
 from __future__ import annotations
@@ -26,11 +27,16 @@ SETUP = [
     [PYTHON, "-m", "pip", "install", "-qq", "--require-hashes", "-r", "requirements-dev.txt"],
     [PYTHON, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "-e", "."],
 ]
-TOOLS = ["buildah", "debootstrap", "strace"]
-SYSTEM = [
-    ["apt-get", "update", "-qq"],
-    ["apt-get", "install", "-qq", "--yes", "--no-install-recommends", *TOOLS],
-]
+# The tools of the slow suites, each with the package of Debian that has it.
+TOOLS = {
+    "buildah": "buildah",
+    "debootstrap": "debootstrap",
+    "node": "nodejs",
+    "npm": "npm",
+    "promtool": "prometheus",
+    "rsync": "rsync",
+    "strace": "strace",
+}
 FAST = [
     ["ruff", "check"],
     ["ruff", "format", "--check"],
@@ -56,17 +62,21 @@ def run(command: list[str]) -> None:
         sys.exit(outcome.returncode)
 
 
-def may_install() -> bool:
-    """Whether tools of the slow suites are missing on a machine that is CI's to change."""
+def system() -> list[list[str]]:
+    """What installs the tools that are missing, on a machine that is CI's to change."""
+    missing = [package for tool, package in TOOLS.items() if not shutil.which(tool)]
     is_root = os.name == "posix" and os.geteuid() == 0
     is_ours = bool(os.environ.get("CI")) and is_root and shutil.which("apt-get") is not None
-    return is_ours and not all(map(shutil.which, TOOLS))
+    if not (is_ours and missing):
+        return []
+    install = ["apt-get", "install", "-qq", "--yes", "--no-install-recommends", *missing]
+    return [["apt-get", "update", "-qq"], install]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--fast", action="store_true", help="leave out the slow suites")
-    slow = [] if parser.parse_args().fast else [*(SYSTEM if may_install() else []), *SLOW]
+    slow = [] if parser.parse_args().fast else [*system(), *SLOW]
     for command in [*SETUP, *FAST, *slow]:
         executable = BIN / command[0]
         run([str(executable) if executable.exists() else command[0], *command[1:]])

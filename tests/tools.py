@@ -15,7 +15,7 @@ from platformdirs import user_cache_path
 
 # Read when the tests start: later the user's home is out of reach.
 CACHE = user_cache_path("mlscaffold-tests")
-# The newest that runs on Node 18 and 20.
+# Seen to run on Node 20; 4.75 needs 22.
 GITLAB_CI_LOCAL = "4.63.0"
 KUBECTL = "2.2.2"  # of the package; it holds kubectl 1.33
 

@@ -268,6 +268,7 @@ def test_every_alert_has_its_cases(render: Render) -> None:
     assert [rule["alert"] for rule in rules(project)] == [name for name, _, _ in CASES]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not PROMTOOL, reason="checking Prometheus' rules needs promtool")
 def test_alerts_ring_when_they_should_and_only_then(render: Render, tmp_path: Path) -> None:
     project = render({"project_name": "demo"})

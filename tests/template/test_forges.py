@@ -6,22 +6,16 @@ import ast
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from generated import Render
+from pipelines import FILES, pipelines, steps
 
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
 CONSUMPTIONS = ["batch", "online", "both"]
-FILES = {
-    "github": [f".github/workflows/{n}.yml" for n in ("ci", "deploy", "retrain", "template", "train")],
-    "gitlab": [".gitlab-ci.yml", ".gitlab/retrain.yml"],
-    "azure": ["azure-pipelines.yml", ".azure/deploy.yml", ".azure/retrain.yml"],
-}
 SCHEMAS = {
     "github": ["vendor.github-workflows"],
     "gitlab": ["vendor.gitlab-ci", "--data-transform", "gitlab-ci"],
@@ -66,21 +60,6 @@ def project(render: Render, answers: dict[str, str]) -> Path:
 @pytest.fixture
 def forge(answers: dict[str, str]) -> str:
     return answers["forge"]
-
-
-def pipelines(project: Path, forge: str) -> list[Any]:
-    return [yaml.safe_load((project / name).read_text(encoding="utf-8")) for name in FILES[forge]]
-
-
-def steps(node: Any) -> Iterator[str]:
-    """Every command line of a pipeline, whatever the forge calls it."""
-    for key, value in node.items() if isinstance(node, dict) else ():
-        if key in {"run", "script", "bash", "before_script"}:
-            yield from [value] if isinstance(value, str) else value
-        else:
-            yield from steps(value)
-    for value in node if isinstance(node, list) else ():
-        yield from steps(value)
 
 
 def commands(project: Path) -> dict[str, set[str]]:

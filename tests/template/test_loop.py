@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import random
+import shutil
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
+import tools
 from generated import (
     ENVIRONMENT,
     UV,
@@ -28,6 +29,7 @@ from generated import (
     run,
     start,
 )
+from pipelines import ci_steps
 
 pytestmark = pytest.mark.slow
 
@@ -96,13 +98,17 @@ def alias(project: Path) -> str:
     return run(project, UV, "run", "--frozen", "python", "-c", question).split()[-1]
 
 
-def ci(project: Path, clone: Path) -> str:
-    """Runs the steps of the project's workflow in a fresh clone, in their order."""
+def ci(project: Path, clone: Path, forge: str) -> str:
+    """Runs the job of the project's CI that tests it, in a fresh clone: its commands, in their order.
+
+    GitLab's runs as a job, in a shell, where there is a program for that.
+    """
     run(project, "git", "clone", "--quiet", str(project), str(clone))
-    workflow = yaml.safe_load((clone / ".github/workflows/ci.yml").read_text(encoding="utf-8"))
-    steps = [step["run"] for step in workflow["jobs"]["test"]["steps"] if "run" in step]
-    assert len(steps) >= 4
-    return "".join(run(clone, UV, *step.removeprefix("uv ").split()) for step in steps)
+    if forge == "gitlab" and shutil.which("rsync") and (program := tools.gitlab_ci_local()):
+        return run(clone, program, "ci", "--force-shell-executor")
+    lines = [line for line in ci_steps(clone, forge) if not line.startswith("pip install uv==")]
+    assert len(lines) >= 4
+    return "".join(run(clone, UV, *line.removeprefix("uv ").split()) for line in lines)
 
 
 def share(project: Path, remote: Path) -> None:
@@ -135,7 +141,7 @@ def test_sample_goes_round_the_loop(render: Render, tmp_path: Path) -> None:
     (project / "predictions.csv").unlink()
 
     share(project, tmp_path / "remote")
-    said = ci(project, tmp_path / "clone")
+    said = ci(project, tmp_path / "clone", "github")
     assert "as this commit has them" in said
     assert "SKIPPED" not in said
 
@@ -152,6 +158,7 @@ def test_database_that_grows_goes_round_the_loop(render: Render, tmp_path: Path)
     insert_weather(database, "2012", "2015-10")
     answers = {"data_uri": f"sqlite:///{database}#weather", "target": "temp_max"}
     answers |= {"task": "regression", "time_column": "date", "key_columns": ["date"]}
+    answers |= {"forge": "gitlab", "consumption": "batch"}
     project = render({"project_name": "demo", **answers})
     start(project)
     assert record(project, "retrain")["verdict"] == "promote"
@@ -166,9 +173,8 @@ def test_database_that_grows_goes_round_the_loop(render: Render, tmp_path: Path)
     assert "train --experiment best" in demo(project, "search")
     best = record(project, "train", "--experiment", "best")
     assert best["overrides"].keys() <= {f"model.{name}" for name in SEARCHED}
-    run(project, UV, "run", "--frozen", "pytest", "-q")
-    run(project, "git", "add", "--all")
-    run(project, UV, "run", "--frozen", "pre-commit", "run", "--all-files")
+    commit(project, "Second round")
+    assert "cannot be restored" in ci(project, tmp_path / "clone", "gitlab")
 
 
 def weather(path: Path, start: str, end: str) -> list[dict[str, str]]:
@@ -228,7 +234,8 @@ def test_awkward_table_goes_round_the_loop(
     render: Render, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Names and values as people have them; an idea that wins, and a rollback; CI without a remote."""
-    project = render({"project_name": "demo", **awkward_table(tmp_path / "Clients été.csv")})
+    answers = {"forge": "azure", "consumption": "online", **awkward_table(tmp_path / "Clients été.csv")}
+    project = render({"project_name": "demo", **answers})
     monkeypatch.setitem(ENVIRONMENT, "TRACKING_WAIT", "1")
     edit(project / "params.yaml", "min_samples_leaf: 20", "min_samples_leaf: 400")
     start(project)
@@ -248,6 +255,6 @@ def test_awkward_table_goes_round_the_loop(
     assert params(project) == before
 
     commit(project, "Back")
-    said = ci(project, tmp_path / "clone")
+    said = ci(project, tmp_path / "clone", "azure")
     assert "no remote is named" in said
     assert "type uv run demo restore" in said
