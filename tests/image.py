@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,10 +24,11 @@ from typing import Any
 UV = Path(sys.executable).with_name("uv")
 CERTIFICATES = Path("etc/ssl/certs/ca-certificates.crt")
 ENVIRONMENT = {**os.environ, "STORAGE_DRIVER": "vfs", "BUILDAH_ISOLATION": "chroot"}
-# The image's root as a read-only mount, then its own user, variables, folder and command.
+# The image's root as a read-only mount, a volume at /tmp, then its own user, variables and folder.
 RUN = """
 mount --bind "$1" "$1" && mount -o remount,ro,bind "$1" && mount -t proc proc "$1/proc" || exit 1
-root=$1 user=$2; shift 2
+mount --bind "$2" "$1/tmp" && chown "$3" "$2" || exit 1
+root=$1 user=$3; shift 3
 exec chroot --userspec="$user:$user" "$root" /usr/bin/env -i "$@"
 """
 
@@ -40,27 +41,42 @@ def missing() -> str:
     return ", ".join(tool for tool in tools if not shutil.which(tool))
 
 
-def build(project: Path, name: str) -> dict[str, Any]:
-    """Builds the project's image and returns its configuration."""
+def make_bases(project: Path) -> None:
+    """Makes what the project's Dockerfile builds upon, unless it is there."""
     dockerfile = project / "deployment/Dockerfile"
     named = dict(re.findall(r"^ARG (\w+)=(\S+)", dockerfile.read_text("utf-8"), re.MULTILINE))
     if not _exists(named["BASE"]):
         _make_base(named["BASE"])
     if not _exists(named["UV"]):
         _commit(named["UV"], [UV, "/uv"])
-    _buildah("bud", "--pull-never", "--format", "docker", "-f", dockerfile, "-t", name, project)
+
+
+def configuration(name: str) -> dict[str, Any]:
+    """An image's configuration."""
     config: dict[str, Any] = json.loads(_buildah("inspect", "--type", "image", name))
     return dict(config["Docker"]["config"])
 
 
 @contextmanager
-def served(name: str, config: dict[str, Any]) -> Iterator[str]:
-    """Runs the image, as its own user on a read-only root; the address that it answers on."""
+def mounted(name: str) -> Iterator[Path]:
+    """An image's root."""
     container = _buildah("from", "--pull-never", name).strip()
     try:
-        root = _buildah("mount", container).strip()
-        command = ["unshare", "--mount", "sh", "-c", RUN, "sh", root, config["User"]]
-        command += [f"--chdir={config['WorkingDir']}", *config["Env"], *config["Cmd"]]
+        yield Path(_buildah("mount", container).strip())
+    finally:
+        _buildah("rm", container)
+
+
+def run(root: Path, config: dict[str, Any], volume: Path, *command: str) -> str:
+    """Runs a command in an image, as its own user on a read-only root with a volume at /tmp."""
+    return _run(*_isolated(root, config, volume, command))
+
+
+@contextmanager
+def served(name: str, config: dict[str, Any]) -> Iterator[str]:
+    """Runs the image, as its own user on a read-only root; the address that it answers on."""
+    with mounted(name) as root, tempfile.TemporaryDirectory() as volume:
+        command = _isolated(root, config, Path(volume), config["Cmd"])
         with tempfile.TemporaryFile("w+") as log:
             process = subprocess.Popen(command, stdout=log, stderr=log, cwd="/")
             try:
@@ -68,8 +84,13 @@ def served(name: str, config: dict[str, Any]) -> Iterator[str]:
             finally:
                 process.terminate()
                 process.wait(20)
-    finally:
-        _buildah("rm", container)
+
+
+def _isolated(
+    root: Path, config: dict[str, Any], volume: Path, command: Sequence[str]
+) -> list[str]:
+    start = ["unshare", "--mount", "sh", "-c", RUN, "sh", str(root), str(volume), config["User"]]
+    return [*start, f"--chdir={config['WorkingDir']}", *config["Env"], *command]
 
 
 def _when_ready(address: str, process: subprocess.Popen[bytes], log: Any) -> str:

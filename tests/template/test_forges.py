@@ -43,7 +43,7 @@ STEPS = [
     r"echo \"##vso\[task.uploadsummary\]\$\(Build.SourcesDirectory\)/verdict.md\"",
 ]
 # Commands that the pipelines name and that are still to come.
-TO_COME = {"monitor", "overdue", "retrain"}
+TO_COME = {"monitor"}
 
 
 @pytest.fixture(params=[(forge, consumption) for forge in FILES for consumption in CONSUMPTIONS])
