@@ -67,6 +67,10 @@ def mounted(name: str) -> Iterator[Path]:
         _buildah("rm", container)
 
 
+def remove(name: str) -> None:
+    _buildah("rmi", name)
+
+
 def run(root: Path, config: dict[str, Any], volume: Path, *command: str) -> str:
     """Runs a command in an image, as its own user on a read-only root with a volume at /tmp."""
     return _run(*_isolated(root, config, volume, command))

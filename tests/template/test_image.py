@@ -74,6 +74,7 @@ def test_image_gives_the_answers_of_the_project(
         assert "python" in programs
         assert not programs & BUILD_TOOLS
         assert not [*root.glob("app/.venv/lib/python*/site-packages/pip")]
+    image.remove(name)
 
 
 def features(row: dict[str, object]) -> dict[str, object]:
