@@ -237,6 +237,13 @@ def rules(project: Path) -> list[dict[str, Any]]:
     return list(group["rules"])
 
 
+def test_a_model_is_old_when_a_round_is_overdue(render: Render) -> None:
+    project = render({"project_name": "demo"})
+    limits = yaml.safe_load((project / "deployment/monitoring.yaml").read_text(encoding="utf-8"))
+    [rule] = [rule for rule in rules(project) if rule["alert"] == "OldModel"]
+    assert rule["expr"].endswith(f"> {limits['max_age_days']} * 86400")
+
+
 # An alert, series that must ring it after an hour, and some that must not.
 CASES = [
     ("AppDown", {'up{job="app"}': "0x60"}, {'up{job="app"}': "1x60"}),
