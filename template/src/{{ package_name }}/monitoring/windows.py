@@ -127,6 +127,7 @@ def load_past(settings: Settings, live: Champion, limits: Limits, size: int) -> 
     windows, times = cut(frame, "", limits.window, time)
     if not windows.any():
         windows = frame[contracts.BATCH]
+    size = min(size, int(windows.value_counts().median()))  # more may be served in a window than was learnt from
     past = Past(watched(frame, live), windows, times if time else None, size)
     return past if len(past.full()) >= FEWEST else _shuffled(past)
 
