@@ -224,7 +224,9 @@ def look_at(scene: Scene, window: str, rows: pd.DataFrame, truth: pd.Series | No
 
 
 def _look(scene: Scene, window: str, column: str, past: pd.Series, now: pd.Series, problems: list[str]) -> Look:
-    limits, usual, found = scene.limits, scene.past.usual[column], drift.measure(past, now)
+    limits, usual = scene.limits, scene.past.usual[column]
+    # As many rows as a past window has: the more there are, the more an empty bin counts.
+    found = drift.measure(past, now.sample(min(len(now), scene.past.size), random_state=0))
     limit, missing, values = (max(getattr(limits, name), getattr(usual, name)) for name in ("psi", "missing", "values"))
     p_value = drift.smirnov(past, now)
     p_value = None if p_value is None else min(1.0, p_value * len(scene.past.frame.columns))
