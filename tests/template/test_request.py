@@ -117,9 +117,10 @@ def served(project: Path) -> str:
     """The id of the model that answers over HTTP."""
     question = (
         "from fastapi.testclient import TestClient; from demo.serving.app import create_app; "
-        "print(TestClient(create_app()).get('/ready').json()['model'])"
+        "print('answers:', TestClient(create_app()).get('/ready').json()['model'])"
     )
-    return run(project, UV, "run", "--frozen", "python", "-W", "ignore", "-c", question).split()[-1]
+    said = run(project, UV, "run", "--frozen", "python", "-W", "ignore", "-c", question)
+    return re.findall(r"^answers: (\w+)$", said, re.MULTILINE)[0]
 
 
 def refs(remote: Path) -> str:
