@@ -53,15 +53,26 @@ GATES = {
         "Does no column or pair of columns give the target away, but for `accepted_leaks`?",
         "block",
     ),
+    "look-ahead": (
+        "Only of a forecast: is every feature the same when all that is later than its origin is "
+        "altered, or left out together with what is older than `needed` in `forecast.py`?",
+        "block",
+    ),
     "floor": ("Does the metric on the frozen holdout reach `floor`?", "block"),
     "dummy": ("Is it better than a constant, beyond doubt?", "block"),
+    "seasonal naive": ("Only of a forecast: is it better than last season, beyond doubt?", "block"),
     "linear": ("Is it not clearly worse than a linear model?", "block"),
     "champion": (
         "Is it better than the champion on the holdout or on the newest window, and worse on "
-        "neither? A paired bootstrap on the same rows; ties do not count.",
+        "neither? A paired bootstrap on the same rows; ties do not count. Of a forecast, dates "
+        "within a horizon are drawn together.",
         "keep",
     ),
-    "slices": ("Is no slice further than `slice_gap` below the whole, beyond chance?", "block"),
+    "slices": (
+        "Is no slice, of a forecast no horizon either, further than `slice_gap` below the whole, "
+        "beyond chance?",
+        "block",
+    ),
     "calibration": ("Is the mean error of what was predicted small enough?", "block"),
     "latency": ("Is one row answered within `latency_ms`?", "block"),
     "size": ("Is the model's file smaller than `size_mb`?", "block"),
@@ -148,13 +159,13 @@ def _allowed(question: dict[str, Any]) -> str:
 
 def gates_page() -> str:
     code = (PACKAGE / "training" / "gates.py").read_text("utf-8")
-    if (found := set(re.findall(r'(?:Gate|_at_most)\("([\w ]+)"', code))) != GATES.keys():
+    if (found := set(re.findall(r'(?:Gate|_at_most)\("([\w -]+)"', code))) != GATES.keys():
         sys.exit(f"GATES in scripts/docs.py is not what gates.py has: {found ^ GATES.keys()}")
     lines = ["# Gates", GENERATED.format(source="template/training/gates.yaml.jinja"), ""]
     lines += [ABOUT_GATES, "| gate | what it asks | if not |", "|---|---|---|"]
     lines += [f"| {name} | {asks} | {otherwise} |" for name, (asks, otherwise) in GATES.items()]
     lines += ["", "## Thresholds", ABOUT_THRESHOLDS]
-    lines += ["| key | classification | regression | meaning |", "|---|---|---|---|"]
+    lines += ["| key | classification | regression, forecasting | meaning |", "|---|---|---|---|"]
     lines += [f"| {' | '.join(cells)} |" for cells in _thresholds()]
     return "\n".join(lines) + "\n"
 
@@ -169,7 +180,7 @@ def _thresholds() -> Iterator[list[str]]:
             key, value, meaning = parsed[0].groups()
             _, other, longer = parsed[1].groups()
             added = longer.removeprefix(meaning).lstrip(", ")
-            yield [f"`{key}`", value, other, meaning + (f" ({added}, in regression)" * bool(added))]
+            yield [f"`{key}`", value, other, meaning + (f" ({added}, of a number)" * bool(added))]
 
 
 PAGES = {"commands.md": commands_page, "questions.md": questions_page, "gates.md": gates_page}

@@ -110,6 +110,54 @@ def test_number_is_a_regression(customers: pa.Table, tmp_path: Path) -> None:
     assert "mean" in proposal.summary
 
 
+FORECAST = {"task": "forecasting", "target": "sold"}
+
+
+def sales(shops: int) -> pa.Table:
+    """What each shop sells every day of a month."""
+    days = [f"2024-01-{day:02}" for day in range(1, 31)]
+    rows = [
+        (day, f"Shop {n}", n + len(day) * 1.5 + i)
+        for n in range(shops)
+        for i, day in enumerate(days)
+    ]
+    return pa.table(
+        dict(zip(("day", "shop", "sold"), map(list, zip(*rows, strict=True)), strict=True))
+    )
+
+
+@pytest.mark.parametrize(("shops", "key"), [(1, ("day",)), (3, ("shop", "day"))])
+def test_forecast_is_of_series_and_only_on_request(
+    shops: int, key: tuple[str, ...], tmp_path: Path
+) -> None:
+    where = write_csv(sales(shops), tmp_path / "sales")
+    assert table.inspect(where, target="sold", cwd=tmp_path).task == "regression"
+    proposal = table.inspect(where, cwd=tmp_path, **FORECAST)
+    assert (proposal.task, proposal.time_column, proposal.key_columns) == (
+        "forecasting",
+        "day",
+        key,
+    )
+
+
+@pytest.mark.parametrize(
+    ("drop", "options", "words"),
+    [
+        ("day", {}, "needs a time column"),
+        ("shop", {}, "no column names the series"),
+        ("", {"key_columns": ["shop"]}, "key_columns=[shop, day]"),
+        ("", {"target": "shop", "key_columns": ["day"]}, "forecasting needs a number"),
+    ],
+)
+def test_forecast_without_time_series_or_number_is_refused(
+    drop: str, options: dict[str, Any], words: str, tmp_path: Path
+) -> None:
+    rows = sales(3).drop([drop] if drop else [])
+    assert words in refusal(
+        write_csv(rows, tmp_path / "sales"), tmp_path, **{**FORECAST, **options}
+    )
+
+
 def test_sql_query_and_environment_are_read(
     customers: pa.Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -109,7 +109,16 @@ def propose(
     time = _time_column(others) if time_column is None else time_column
     if time and columns[time].kind != "date":
         raise MlscaffoldError(f"time column {time!r} holds no dates; name another, or none.")
-    keys = tuple(_key_columns(others, time) if key_columns is None else key_columns)
+    is_forecast = task == "forecasting"
+    if is_forecast and not time:
+        raise MlscaffoldError("a forecast needs a time column; add one, or use another task.")
+    look_for = _series_key if is_forecast else _key_columns
+    keys = tuple(look_for(others, time) if key_columns is None else key_columns)
+    if is_forecast and time not in keys:
+        raise MlscaffoldError(
+            f"a forecast's key is what names a series, and the time: use "
+            f"--data 'key_columns=[{', '.join([*keys, time])}]'."
+        )
     candidates = [
         n for n, column in columns.items() if n not in {time, *keys} and _can_be_told(column)
     ]
@@ -200,6 +209,29 @@ def _key_columns(columns: Mapping[str, Column], time: str) -> list[str]:
     return []
 
 
+def _series_key(columns: Mapping[str, Column], time: str) -> list[str]:
+    """The time, after the column that names a series if there are several."""
+    import pyarrow as pa
+
+    if columns[time].is_unique:
+        return [time]
+    named = {name: bool(_KEY.search(name)) for name in columns}
+    for name in sorted(columns, key=lambda name: not named[name]):
+        column = columns[name]
+        if column.is_complete and (
+            column.kind == "text" or (named[name] and column.kind == "whole")
+        ):
+            pair = pa.table({"id": column.values, "time": columns[time].values})
+            if not column.is_unique and len(pair.group_by(["id", "time"]).aggregate([])) == len(
+                pair
+            ):
+                return [name, time]
+    raise MlscaffoldError(
+        f"{time!r} holds dates more than once, and no column names the series; "
+        f"name it, for example --data 'key_columns=[store, {time}]'."
+    )
+
+
 def _can_be_told(column: Column) -> bool:
     is_value = column.kind in {"boolean", "whole", "number", "text"}
     return is_value and column.distinct > 1 and not column.is_a_text_per_row
@@ -215,7 +247,7 @@ def _target(candidates: Sequence[str]) -> tuple[str, str]:
 
 
 def _task(target: Column, task: str | None) -> str:
-    """Classification or regression, for a target that can be learned."""
+    """What is given, else classification or regression, for a target that can be learned."""
     name = target.name
     if target.kind in {"empty", "date"}:
         kind = {"empty": "no values", "date": "dates"}[target.kind]
@@ -225,9 +257,9 @@ def _task(target: Column, task: str | None) -> str:
         raise MlscaffoldError(
             f"target {name!r} has one value only ({value}); choose another column."
         )
-    if task == "regression" and target.kind == "text":
+    if task in {"regression", "forecasting"} and target.kind == "text":
         raise MlscaffoldError(
-            f"target {name!r} holds text, and regression needs a number; "
+            f"target {name!r} holds text, and {task} needs a number; "
             "use --data task=classification."
         )
     is_quantity = target.kind in {"whole", "number"} and (
@@ -254,7 +286,7 @@ def _left_out(
             found[name] = "key"
         elif reason := _unusable(column):
             found[name] = reason
-        elif score := given_away(_head(target), _head(column), task):
+        elif task != "forecasting" and (score := given_away(_head(target), _head(column), task)):
             found[name] = f"gives {target.name} away: {score}"
     return found
 
@@ -283,7 +315,7 @@ def _summary(target: Column, task: str) -> str:
 
     missing = 1 - target.filled / len(target.values)
     end = f", missing in {_percent(missing)}" if missing else ""
-    if task == "regression":
+    if task != "classification":
         low, high, mean = pc.min(target.values), pc.max(target.values), pc.mean(target.values)
         return f"{low.as_py():.4g} to {high.as_py():.4g}, mean {mean.as_py():.4g}{end}"
     counts = target.counts()

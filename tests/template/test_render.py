@@ -36,13 +36,19 @@ OWN_SQL = {
     "time_column": "",
     "key_columns": [],
 }
+OWN_SERIES = {
+    "data_uri": "sales.parquet",
+    "target": "sold",
+    "time_column": "day",
+    "key_columns": ["shop", "day"],
+}
 # One row per option; each value is the answers that it stands for.
 OPTIONS: list[list[dict[str, Any]]] = [
     [{"project_name": "demo"}, {"project_name": "a2-b_c"}, {"project_name": "x" * 50}],
-    [SAMPLE, OWN_FILE, OWN_SQL],
-    [{"task": "classification"}, {"task": "regression"}],
     [{"consumption": "batch"}, {"consumption": "online"}, {"consumption": "both"}],
     [{"forge": "github"}, {"forge": "gitlab"}, {"forge": "azure"}],
+    [SAMPLE, OWN_FILE, OWN_SQL, OWN_SERIES],
+    [{"task": "classification"}, {"task": "regression"}, {"task": "forecasting"}],
     [{"license": "MIT"}, {"license": "BSD-3-Clause"}, {"license": "Proprietary"}],
     [{"owner": "@ml-team"}, {"owner": "@acme/data-science"}],
     [{}, {"description": "Sagt voraus, wer geht: 50 % sind's, # {heute}."}],
@@ -79,12 +85,24 @@ def pairs(row: tuple[int, ...]) -> set[tuple[tuple[int, int], ...]]:
 
 def every_pair() -> Iterator[dict[str, Any]]:
     """Few sets of answers that hold every pair of values, the one with most new pairs first."""
-    rows = list(itertools.product(*(range(len(option)) for option in OPTIONS)))
+    rows = [*filter(can_be, itertools.product(*(range(len(option)) for option in OPTIONS)))]
     missing = set().union(*map(pairs, rows))
     while missing:
         row = max(rows, key=lambda row: len(pairs(row) & missing))
         missing -= pairs(row)
-        yield {k: v for option, i in zip(OPTIONS, row, strict=True) for k, v in option[i].items()}
+        yield merged(row)
+
+
+def merged(row: tuple[int, ...]) -> dict[str, Any]:
+    """The answers that a row of values stands for."""
+    return {k: v for option, i in zip(OPTIONS, row, strict=True) for k, v in option[i].items()}
+
+
+def can_be(row: tuple[int, ...]) -> bool:
+    """A forecast needs the time in the key."""
+    answers = merged(row)
+    has_time = answers.get("time_column", "date") in answers.get("key_columns", ["date"])
+    return answers["task"] != "forecasting" or has_time
 
 
 ROWS = list(every_pair())
@@ -365,8 +383,9 @@ def test_readme_names_every_command(demo: Path) -> None:
         assert f"uv run demo {name}" in text, name
 
 
-def test_a_stage_depends_on_what_makes_its_model(demo: Path) -> None:
+def test_a_stage_depends_on_what_makes_its_model(render: Render) -> None:
     """What changes a model's id makes DVC run the stage that fits it again, and nothing else of the code does."""
+    demo = render({"project_name": "demo", "task": "forecasting"})
     stage = yaml.safe_load((demo / "dvc.yaml").read_text(encoding="utf-8"))["stages"]["train"]
     tree = ast.parse((demo / "src/demo/training/train.py").read_text(encoding="utf-8"))
     [code] = [
@@ -382,6 +401,26 @@ def test_sample_data_comes_only_to_those_who_bring_none(render: Render, demo: Pa
     own = render({"project_name": "demo", "data_uri": "table.csv", "target": "y"})
     assert (demo / "data/sample").is_dir()
     assert not (own / "data/sample").exists()
+
+
+FORECAST = ["src/demo/data/rolling.py", "src/demo/forecast.py", "tests/gates/test_forecast.py"]
+
+
+def test_a_forecast_has_a_few_files_more(render: Render, demo: Path) -> None:
+    forecast = render({"project_name": "demo", "task": "forecasting"})
+    assert [str(path) for path in sorted({*files(forecast)} ^ {*files(demo)})] == FORECAST
+
+
+@pytest.mark.parametrize(
+    ("answers", "words"),
+    [
+        ({**OWN_SERIES, "time_column": ""}, "a forecast needs the column that says when"),
+        ({**OWN_SERIES, "key_columns": ["shop"]}, "a forecast needs the columns that name a series"),
+    ],
+)
+def test_a_forecast_needs_a_time(render: Render, answers: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        render({"project_name": "demo", "task": "forecasting", **answers})
 
 
 def test_every_question_is_used() -> None:

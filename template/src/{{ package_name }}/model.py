@@ -12,7 +12,7 @@ from .settings import Params, ProjectError, closest
 
 def make_model(X: pd.DataFrame, params: Params) -> Pipeline:
     """The unfitted pipeline; `params.model` are the estimator's keyword arguments."""
-    is_regression = params.training.task == "regression"
+    is_regression = params.training.kind == "regression"
     maker = HistGradientBoostingRegressor if is_regression else HistGradientBoostingClassifier
     known = maker().get_params()
     for name in params.model:
@@ -25,7 +25,7 @@ def make_model(X: pd.DataFrame, params: Params) -> Pipeline:
 
 def make_baselines(X: pd.DataFrame, params: Params) -> dict[str, Pipeline]:
     """What any model has to beat: a constant, and a linear model on the same columns."""
-    is_regression = params.training.task == "regression"
+    is_regression = params.training.kind == "regression"
     features = make_preprocessor(X, max_categories=params.features.max_categories, is_linear=True)
     linear = Ridge() if is_regression else LogisticRegression(max_iter=300)
     dummy = DummyRegressor() if is_regression else DummyClassifier(strategy="prior")

@@ -3,12 +3,13 @@
 import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, Self, TypeVar
 
 import click
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 COMMAND = f"uv run {__package__}"  # what a person types
 M = TypeVar("M", bound=BaseModel)
@@ -40,15 +41,30 @@ class DataParams(Section):
     holdout: float = Field(0.2, gt=0, lt=0.9)
     window: int = Field(60, ge=2)
 
+    @property
+    def series(self) -> list[str]:
+        """What names a series of a forecast: the key without the time."""
+        return [name for name in self.key if name != self.time]
+
 
 class FeatureParams(Section):
     max_categories: int = Field(30, ge=2)
 
 
+class ForecastParams(Section):
+    horizon: int = Field(7, ge=1)
+    season: int | None = Field(None, ge=1)
+
+
 class TrainingParams(Section):
-    task: Literal["classification", "regression"]
+    task: Literal["classification", "regression", "forecasting"]
     metric: str
     random_state: int = 0
+
+    @property
+    def kind(self) -> str:
+        """What the model is: a forecast is a regression on what was before."""
+        return "classification" if self.task == "classification" else "regression"
 
 
 class Params(Section):
@@ -56,8 +72,18 @@ class Params(Section):
 
     data: DataParams
     features: FeatureParams = FeatureParams()
+    forecast: ForecastParams | None = None
     model: dict[str, Any] = {}
     training: TrainingParams
+
+    @model_validator(mode="after")
+    def _check_forecast(self) -> Self:
+        is_forecast = self.training.task == "forecasting"
+        if is_forecast != (self.forecast is not None):
+            raise ValueError("the section forecast and training.task: forecasting belong together")
+        if is_forecast and (not self.data.time or self.data.time not in self.data.key):
+            raise ValueError("forecasting needs data.time, and data.key: the columns that name a series, and the time")
+        return self
 
 
 @dataclass(frozen=True)
@@ -71,6 +97,11 @@ class Settings:
     @property
     def package(self) -> str:
         return __package__ or "project"
+
+    @property
+    def rolling(self) -> Any:
+        """data/rolling.py, which makes the table of a forecast and is only in projects that forecast; else None."""
+        return import_module(f"{__package__}.data.rolling") if self.params.forecast else None
 
 
 def find_root(start: Path | None = None) -> Path:
@@ -120,7 +151,8 @@ def validate(model: type[M], content: dict[str, Any], where: str) -> M:
         place = ".".join(map(str, first["loc"]))
         if first["type"] == "extra_forbidden":
             raise ProjectError(f"{where}: unknown key {closest(place, _keys(model))}") from None
-        raise ProjectError(f"{where}: {place}: {first['msg']}.") from None
+        said = first["msg"].removeprefix("Value error, ")
+        raise ProjectError(f"{': '.join(filter(None, [where, place, said]))}.") from None
 
 
 def closest(word: str, known: Sequence[str]) -> str:

@@ -1,8 +1,8 @@
 """The data contract: written by `data infer`, edited by people, checked against every batch.
 
-data/contract.yaml is a pandera schema in YAML. Three keys of a column are ours, and taken off before
-pandera reads it: `role` (feature, target, key, time, left out), `why` it is left out, and `typical`,
-the span that the median of a batch keeps to.
+data/contract.yaml is a pandera schema in YAML. Four keys of a column are ours, and taken off before
+pandera reads it: `role` (feature, target, key, series, time, left out), `why` it is left out, `typical`, the
+span that the median of a batch keeps to, and `spacing`, the step between two times of a forecast.
 """
 
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 import yaml
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from ..persistence import write
 from ..settings import COMMAND, ContractError, ProjectError, Settings, closest, read_yaml, validate
@@ -26,9 +26,10 @@ BATCH = "batch of data/raw"  # the outer level of the index of all batches as on
 ENOUGH = 20  # rows from which on a batch's median says something
 HEADER = """\
 # What the data has to look like: a pandera schema, inferred from the first data and yours to edit.
-#   role      feature, target, key, time or left out (then with the reason, why)
+#   role      feature, target, key, series, time or left out (then with the reason, why)
 #   in_range  the smallest and the largest value;  isin: the values of a category
 #   typical   the span that the median of a batch keeps to; outside, the unit may have changed
+#   spacing   the step between two times of a series, where the task is to forecast
 #   nullable  whether a value may be missing; rows without a target are left out if it may
 # A batch that breaks it stops the loop with exit code 30 and the champion stays.
 """
@@ -57,10 +58,11 @@ class Breach:
 class Column(BaseModel):
     """What every column says of itself; beside it stand pandera's own checks."""
 
-    role: Literal["feature", "target", "key", "time", "left out"]
+    role: Literal["feature", "target", "key", "series", "time", "left out"]
     dtype: Literal["float64", "boolean", "str", "datetime64[us]"]
     nullable: bool
     typical: tuple[float, float] | None = None
+    spacing: str | None = Field(None, pattern=r"^[1-9]\d* (second|minute|hour|day|month)s?$")
 
 
 class Table(BaseModel):
@@ -94,6 +96,12 @@ def columns(contract: Contract, *roles: str) -> list[str]:
 def features(contract: Contract) -> list[str]:
     """What a model may learn from: the features, and when the row was seen."""
     return columns(contract, "feature", "time")
+
+
+def step(spacing: str) -> tuple[int, str]:
+    """The spacing of a time column: "7 days" as (7, "days"), "1 month" as (1, "months")."""
+    count, unit = spacing.split()
+    return int(count), unit.rstrip("s") + "s"
 
 
 def coerce(frame: pd.DataFrame, contract: Contract) -> tuple[pd.DataFrame, list[Breach]]:
@@ -198,7 +206,7 @@ def _schema(contract: Contract) -> Any:
 
     plain = deepcopy(contract)
     for name, rules in plain["columns"].items():
-        for ours in ("role", "why", "typical"):
+        for ours in ("role", "why", "typical", "spacing"):
             rules.pop(ours, None)
         for key in rules.keys() - PANDERA_KEYS:
             if not hasattr(pa.Check, key):

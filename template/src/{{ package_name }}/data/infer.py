@@ -35,8 +35,11 @@ def infer(settings: Settings) -> tuple[contracts.Contract, pd.DataFrame]:
             raise ProjectError(f"The table has no column {closest(name, list(map(str, frame)))}")
     contract = infer_contract(frame, settings.params)
     typed = contracts.coerce(frame, contract)[0].dropna(subset=[data.target])
-    measure = "R²" if training.task == "regression" else "AUC"
-    for leak in find_leaks(typed, data.target, training.task, contracts.columns(contract, "feature")):
+    if rolling := settings.rolling:
+        contract["columns"][data.time]["spacing"] = rolling.spacing(typed, data)
+        typed = rolling.changes(typed, data)
+    measure = "R²" if training.kind == "regression" else "AUC"
+    for leak in find_leaks(typed, data.target, training.kind, contracts.columns(contract, "feature")):
         *others, name = leak.columns
         beside = f"together with {others[0]}" if others else "alone"
         rules = contract["columns"][name]
@@ -106,7 +109,8 @@ def _role(values: pd.Series, name: str, kind: str, params: Params) -> tuple[str,
     """The role of a column and, for one that is left out, the reason."""
     data = params.data
     if name in (data.target, data.time, *data.key):
-        return "target" if name == data.target else "time" if name == data.time else "key", ""
+        key = "series" if params.forecast else "key"
+        return "target" if name == data.target else "time" if name == data.time else key, ""
     if values.replace([math.inf, -math.inf], None).nunique() <= 1:
         return "left out", "constant"
     if _is_like_a_key(values, name, kind, params):
@@ -144,7 +148,7 @@ def _check_target(values: pd.Series, kind: str, params: Params) -> None:
         raise ProjectError(f"The target {name} has one value only: nothing can be learnt.")
     if kind == "float64" and np.isinf(values.astype(float)).any():
         raise ProjectError(f"The target {name} is infinite in some rows: mend them at their source.")
-    if task == "regression" and kind != "float64":
+    if task != "classification" and kind != "float64":
         raise ProjectError(f"The target {name} is {contracts.KINDS[kind]}, not a number: set training.task.")
     if task == "classification" and (known > 100 or kind.startswith("datetime")):
         raise ProjectError(f"The target {name} has {known:,} values, which are no categories: set training.task.")

@@ -52,12 +52,15 @@ def make_rows(contract: contracts.Contract, rows: int) -> pd.DataFrame:
 
 def _make_column(rules: contracts.Contract, rows: int, chance: np.random.Generator) -> pd.Series:
     role, kind = rules["role"], rules["dtype"]
-    order = np.arange(rows) if role in {"key", "time"} else chance.permutation(rows)
+    order = np.arange(rows) if role in {"key", "time"} else chance.permutation(rows) * (role != "series")
     if "isin" in rules:
         values: Any = np.array(rules["isin"], dtype=object)[order % len(rules["isin"])]
     elif kind == "float64":
         limits = rules.get("typical") or [*rules.get("in_range", {}).values()] or [-0.5, rows - 0.5]
         values = min(limits) + (max(limits) - min(limits)) * (order + 0.5) / rows
+    elif "spacing" in rules:
+        count, unit = contracts.step(rules["spacing"])
+        values = pd.date_range(end=FIRST_DAY, periods=rows, freq=pd.DateOffset(**{unit: count}))
     elif kind == "boolean":
         values = order % 2 == 0
     elif kind == "str":

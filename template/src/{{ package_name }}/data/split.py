@@ -1,5 +1,7 @@
 """Which rows train a model and which judge it: a frozen holdout, and the newest window."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,11 +17,16 @@ HOLDOUT = Path("data/holdout.parquet")
 
 @dataclass(frozen=True)
 class Split:
-    """Typed rows for training, the frozen holdout, and newer rows that no model has seen, if any."""
+    """Typed rows for training, the frozen holdout, and newer rows that no model has seen, if any.
+
+    `features` are the columns to learn from; `rows` is what the table of a forecast was made from.
+    """
 
     train: pd.DataFrame
     holdout: pd.DataFrame
     window: pd.DataFrame
+    features: list[str]
+    rows: Split | None = None
 
 
 def freeze(frame: pd.DataFrame, settings: Settings) -> None:
@@ -46,7 +53,9 @@ def split(frame: pd.DataFrame, settings: Settings) -> Split:
     window = _window(frame, held, holdout, known, settings)
     train = frame[~held & ~window]
     check_overlap(train, holdout, key)
-    return Split(train.reset_index(drop=True), holdout, frame[window].reset_index(drop=True))
+    newest = frame[window].reset_index(drop=True)
+    parts = Split(train.reset_index(drop=True), holdout, newest, contracts.features(contract))
+    return settings.rolling.tables(parts, settings) if settings.rolling else parts
 
 
 def check_overlap(train: pd.DataFrame, holdout: pd.DataFrame, key: list[str] | None = None) -> None:

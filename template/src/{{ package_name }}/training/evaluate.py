@@ -66,22 +66,26 @@ def bootstrap(
     prediction: np.ndarray,
     other: np.ndarray | None = None,
     *,
+    blocks: np.ndarray | None = None,
     tail: float = 0.05,
     resamples: int = RESAMPLES,
 ) -> Interval:
     """The score's interval, or of the difference to `other` on the same resamples (a paired bootstrap).
 
     Poisson weights stand for drawing rows with replacement (Hanley and MacGibbon, 2006). `tail` is the share of
-    resamples on either side of the interval.
+    resamples on either side of the interval. Rows with the same number in `blocks` are drawn together.
     """
     if len(y) > MOST_ROWS:
         generator = np.random.default_rng(judge.random_state)
         rows = generator.choice(len(y), MOST_ROWS, replace=False)
         y, prediction = y[rows], prediction[rows]
         other = None if other is None else other[rows]
+        blocks = None if blocks is None else blocks[rows]
+    units = len(y) if blocks is None else int(blocks.max()) + 1
     found = []
     for chunk, size in enumerate(_chunks(resamples, len(y))):
-        weights = _weights((judge.random_state, chunk), size, len(y))
+        weights = _weights((judge.random_state, chunk), size, units)
+        weights = weights if blocks is None else weights[:, blocks]
         scores = judge.score(y, prediction, weights)
         found.append(scores if other is None else scores - judge.score(y, other, weights))
     value = judge.point(y, prediction) - (0.0 if other is None else judge.point(y, other))
@@ -90,14 +94,24 @@ def bootstrap(
 
 
 def slices(
-    judge: Judge, frame: pd.DataFrame, y: np.ndarray, prediction: np.ndarray, *, min_rows: int
+    judge: Judge,
+    frame: pd.DataFrame,
+    y: np.ndarray,
+    prediction: np.ndarray,
+    *,
+    min_rows: int,
+    blocks: np.ndarray | None = None,
 ) -> list[dict[str, Any]]:
-    """The score for each value of each category with at most ten values, and for each quarter of the year."""
+    """The score for each value of each category with at most ten values, and for each quarter of the year.
+
+    Of a forecast also for each horizon; a slice of less than five blocks would have no interval.
+    """
     found = []
     for name in frame.columns:
         for value, rows in _groups(frame[name]):
-            if (count := int(rows.sum())) >= min_rows:
-                span = bootstrap(judge, y[rows], prediction[rows], resamples=200)
+            drawn = None if blocks is None else blocks[rows]
+            if (count := int(rows.sum())) >= min_rows and (drawn is None or len(np.unique(drawn)) >= 5):
+                span = bootstrap(judge, y[rows], prediction[rows], blocks=drawn, resamples=200)
                 place = {"column": name, "value": value, "rows": count}
                 found.append(place | {"score": span.value, "low": span.low, "high": span.high})
     return [item for item in found if not np.isnan(item["score"])]
@@ -159,5 +173,5 @@ def _groups(column: pd.Series) -> list[tuple[str, np.ndarray]]:
     elif pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column):
         return []
     values = column.dropna().unique()
-    known = sorted(values) if 1 < len(values) <= 10 else []
+    known = sorted(values) if 1 < len(values) <= 10 or column.dtype == "category" else []
     return [(str(value), (column == value).fillna(False).to_numpy(bool)) for value in known]

@@ -52,6 +52,7 @@ class Scored:
     y: np.ndarray
     candidate: np.ndarray
     champion: np.ndarray | None
+    blocks: np.ndarray | None = None  # rows of a forecast that are not independent have the same number
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,8 @@ class Evidence:
     latency_ms: float
     size: int
     intended_use: str
+    look_ahead: list[str] | None = None  # of a forecast: the features that know what is later
+    scale: float | None = None  # of a forecast: the unit of MASE
 
 
 @dataclass(frozen=True)
@@ -90,6 +93,7 @@ def judge(evidence: Evidence, limits: Thresholds) -> list[Gate]:
     return [
         Gate("contract", True, "the data keeps data/contract.yaml"),
         _leakage(evidence, limits),
+        *_look_ahead(evidence),
         _floor(evidence, limits),
         *_baselines(evidence, limits),
         champion_gate(evidence.judge, evidence.holdout, evidence.window, limits),
@@ -143,7 +147,7 @@ def tail_of(limits: Thresholds, scenes: int = 1) -> float:
 def difference(judge_: Judge, scene: Scored, tail: float = 0.05) -> Interval:
     """By how much the candidate beats the champion, on the same rows."""
     assert scene.champion is not None
-    return bootstrap(judge_, scene.y, scene.candidate, scene.champion, tail=tail)
+    return bootstrap(judge_, scene.y, scene.candidate, scene.champion, blocks=scene.blocks, tail=tail)
 
 
 def smallest_gain(evidence: Evidence, limits: Thresholds) -> float:
@@ -159,23 +163,28 @@ def smallest_gain(evidence: Evidence, limits: Thresholds) -> float:
 def self_test(evidence: Evidence, limits: Thresholds) -> SelfTest:
     """Does the gate let through what is no better? Judges pairs of equal models with the gate's own decision.
 
-    Two models of different kind disagree row by row. Exchanging their predictions in a random half of the rows
-    gives two models that are equal by construction (a randomisation test, Fisher 1935), so every promotion is false.
+    Two models of different kind disagree row by row. Exchanging their predictions in a random half of the rows, or
+    blocks, gives two models that are equal by construction (a randomisation test, Fisher 1935), so every promotion is
+    false.
     """
     scene, chance = evidence.holdout, np.random.default_rng(evidence.judge.random_state)
     rows = chance.permutation(len(scene.y))[:ROWS]
     y, one, two = scene.y[rows], scene.candidate[rows], evidence.baselines["linear"][rows]
-    pairs = (exchange(y, one, two, chance) for _ in range(REPETITIONS))
+    blocks = None if scene.blocks is None else scene.blocks[rows]
+    pairs = (exchange(y, one, two, chance, blocks) for _ in range(REPETITIONS))
     promoted = sum(bool(champion_gate(evidence.judge, pair, None, limits).passed) for pair in pairs)
     rate = promoted / REPETITIONS
     allowed = limits.false_promotions
     return SelfTest(REPETITIONS, rate, allowed, smallest_gain(evidence, limits), rate <= allowed)
 
 
-def exchange(y: np.ndarray, one: np.ndarray, two: np.ndarray, chance: np.random.Generator) -> Scored:
+def exchange(
+    y: np.ndarray, one: np.ndarray, two: np.ndarray, chance: np.random.Generator, blocks: np.ndarray | None = None
+) -> Scored:
     """Two models that are equally good: each takes each row's prediction from either, by the toss of a coin."""
-    swap = (chance.random(len(y)) < 0.5).reshape(-1, *[1] * (one.ndim - 1))
-    return Scored(y, np.where(swap, two, one), np.where(swap, one, two))
+    coins = chance.random(len(y)) < 0.5
+    swap = (coins if blocks is None else coins[blocks]).reshape(-1, *[1] * (one.ndim - 1))
+    return Scored(y, np.where(swap, two, one), np.where(swap, one, two), blocks)
 
 
 def _leakage(evidence: Evidence, limits: Thresholds) -> Gate:
@@ -187,18 +196,32 @@ def _leakage(evidence: Evidence, limits: Thresholds) -> Gate:
     return Gate("leakage", False, f"the target is given away by {named}; {way}")
 
 
+def _look_ahead(evidence: Evidence) -> list[Gate]:
+    if evidence.look_ahead is None:
+        return []
+    said = "no feature knows what is later than the origin, or older than forecast.py says"
+    if named := ", ".join(evidence.look_ahead):
+        said = f"changed with rows later than the origin, or older than `needed` in forecast.py says: {named}"
+    return [Gate("look-ahead", not named, said)]
+
+
 def _floor(evidence: Evidence, limits: Thresholds) -> Gate:
-    span = bootstrap(evidence.judge, evidence.holdout.y, evidence.holdout.candidate)
+    span = bootstrap(evidence.judge, evidence.holdout.y, evidence.holdout.candidate, blocks=evidence.holdout.blocks)
     message = f"{evidence.judge.metric} {span.value:.3f} [{span.low:.3f}, {span.high:.3f}]"
     return Gate("floor", span.value >= limits.floor, message, span.value, limits.floor)
 
 
 def _baselines(evidence: Evidence, limits: Thresholds) -> list[Gate]:
-    """Better than the constant beyond doubt; and not clearly worse than the linear model, the simpler choice."""
-    scenes = (replace(evidence.holdout, champion=evidence.baselines[name]) for name in ("dummy", "linear"))
-    dummy, linear = (difference(evidence.judge, scene, limits.false_promotions) for scene in scenes)
+    """Better than the constant, and than last season, beyond doubt; not clearly worse than the linear model, which is
+    the simpler choice.
+    """
+    scenes = {name: replace(evidence.holdout, champion=other) for name, other in evidence.baselines.items()}
+    spans = {name: difference(evidence.judge, scene, limits.false_promotions) for name, scene in scenes.items()}
+    dummy, linear, naive = spans["dummy"], spans["linear"], spans.get("seasonal naive")
+    last = naive and Gate("seasonal naive", naive.low > 0, f"{naive} against the last season", naive.low, 0.0)
     return [
         Gate("dummy", dummy.low > 0, f"{dummy} against a constant", dummy.low, 0.0),
+        *([last] if last else []),
         Gate("linear", linear.high >= 0, f"{linear} against a linear model", linear.high, 0.0),
     ]
 

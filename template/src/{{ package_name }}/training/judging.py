@@ -44,7 +44,7 @@ class Fitted:
 def prepare(settings: Settings) -> tuple[Split, list[str]]:
     """The rows to learn from and to judge on, once the contract holds; and the names of their batches."""
     training = settings.params.training
-    if training.metric not in (known := METRICS[training.task]):
+    if training.metric not in (known := METRICS[training.kind]):
         raise ProjectError(f"training.metric: metrics.py has no {closest(training.metric, list(known))}")
     frame = contracts.check_batches(settings)
     splits.freeze(frame, settings)
@@ -69,9 +69,9 @@ def judge(settings: Settings, split: Split, fitted: Fitted, batches: list[str], 
     verdict, reason = gates.verdict(answers)
     now, inputs, training = champion.load(settings.root), fitted.inputs, settings.params.training
     judge_, y, prediction = evidence.judge, evidence.holdout.y, evidence.holdout.candidate
-    held = as_input(split.holdout, contracts.features(contracts.load(settings.root)))
+    held = as_input(split.holdout, split.features)
     rows = {"train": len(split.train), "holdout": len(split.holdout), "window": len(split.window)}
-    is_regression = training.task == "regression"
+    is_regression = training.kind == "regression"
     record = rounds.Round(
         id=inputs.id,
         when=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -111,34 +111,43 @@ def judge(settings: Settings, split: Split, fitted: Fitted, batches: list[str], 
 def gather(settings: Settings, split: Split, fitted: Fitted) -> gates.Evidence:
     """Predictions of all who compete on the same rows, and what the gates measure on them."""
     contract, limits, data = contracts.load(settings.root), gates.load(settings.root), settings.params.data
-    columns, judge_ = contracts.features(contract), judge_of(settings, contract)
+    columns, judge_, rolling = split.features, judge_of(settings, contract), settings.rolling
     now = champion.load(settings.root)
     rival = champion.load_model(settings.root, now) if now else None
 
     def scored(frame: pd.DataFrame) -> gates.Scored:
         """A column that the champion knew and that is gone is missing to it."""
         y, said = judge_.truth(frame[data.target]), judge_.predict(fitted.model, as_input(frame, columns))
+        blocks = rolling.blocks(frame, settings) if rolling else None
         if rival is None:
-            return gates.Scored(y, said, None)
+            return gates.Scored(y, said, None, blocks)
         known = list(rival.feature_names_in_)
-        return gates.Scored(y, said, judge_.predict(rival, as_input(frame.reindex(columns=known), known)))
+        return gates.Scored(y, said, judge_.predict(rival, as_input(frame.reindex(columns=known), known)), blocks)
 
     holdout, held = scored(split.holdout), as_input(split.holdout, columns)
     X, y = as_input(split.train, columns), train.target_of(split.train, settings)
     made = make_baselines(X, settings.params)
+    baselines = {name: judge_.predict(model.fit(X, y), held) for name, model in made.items()}
+    sliced, suspects, suspected = split.holdout[columns], split.train, columns
+    if rolling and split.rows:
+        baselines[rolling.NAIVE] = split.holdout[rolling.NAIVE].fillna(y.mean()).to_numpy()
+        sliced = sliced.assign(horizon=sliced["horizon"].astype(int).astype("category"))
+        suspects, suspected = rolling.changes(split.rows.train, data), contracts.columns(contract, "feature")
     return gates.Evidence(
         judge=judge_,
         holdout=holdout,
         window=scored(split.window) if len(split.window) else None,
-        baselines={name: judge_.predict(model.fit(X, y), held) for name, model in made.items()},
-        leaks=infer.find_leaks(split.train, data.target, judge_.task, columns),
+        baselines=baselines,
+        leaks=infer.find_leaks(suspects, data.target, judge_.task, suspected),
         slices=evaluate.slices(
-            judge_, split.holdout[columns], holdout.y, holdout.candidate, min_rows=limits.slice_rows
+            judge_, sliced, holdout.y, holdout.candidate, min_rows=limits.slice_rows, blocks=holdout.blocks
         ),
         calibration=evaluate.calibration(judge_, holdout.y, holdout.candidate),
         latency_ms=_latency(fitted.model, held),
         size=len(fitted.content),
         intended_use=intended_use(settings.root),
+        look_ahead=rolling.look_ahead(split, settings) if rolling else None,
+        scale=rolling.scale(split.train, data.target) if rolling else None,
     )
 
 
@@ -151,7 +160,7 @@ def self_test(settings: Settings) -> gates.SelfTest:
 def judge_of(settings: Settings, contract: contracts.Contract) -> evaluate.Judge:
     training = settings.params.training
     classes = contract["columns"][settings.params.data.target].get("isin", [False, True])
-    return evaluate.Judge(training.task, training.metric, classes, training.random_state)
+    return evaluate.Judge(training.kind, training.metric, classes, training.random_state)
 
 
 def intended_use(root: Path) -> str:
@@ -163,7 +172,14 @@ def intended_use(root: Path) -> str:
 def _scores(evidence: gates.Evidence) -> dict[str, dict[str, float]]:
     y, prediction = evidence.holdout.y, evidence.holdout.candidate
     judges = {metric: replace(evidence.judge, metric=metric) for metric in METRICS[evidence.judge.task]}
-    return {metric: asdict(evaluate.bootstrap(judge_, y, prediction)) for metric, judge_ in judges.items()}
+    blocks, error = evidence.holdout.blocks, "neg_mean_absolute_error"
+    scores = {
+        metric: asdict(evaluate.bootstrap(judge_, y, prediction, blocks=blocks)) for metric, judge_ in judges.items()
+    }
+    if evidence.scale and error in scores:
+        scaled = {key: value / evidence.scale for key, value in scores[error].items()}
+        scores["neg_mean_absolute_scaled_error"] = scaled
+    return scores
 
 
 def _comparison(evidence: gates.Evidence) -> dict[str, Any] | None:

@@ -169,14 +169,15 @@ def search(settings: Settings) -> dict[str, Any]:
     from . import judging
 
     space = validate(Space, read_yaml(settings.root / SEARCH), str(SEARCH))
-    train, contract = judging.prepare(settings)[0].train, judging.contracts.load(settings.root)
-    X = judging.as_input(train, judging.contracts.features(contract))
+    parts, contract = judging.prepare(settings)[0], judging.contracts.load(settings.root)
+    train, rolling = parts.train, settings.rolling
+    X = judging.as_input(train, parts.features)
     judge = judging.judge_of(settings, contract)
     finder = HalvingRandomSearchCV(
-        judging.train.make_model(X, settings.params),
+        judging.train.make_model(X, settings),
         {f"estimator__{name}": values for name, values in space.model.items()},
         n_candidates=space.candidates,
-        cv=space.folds,
+        cv=rolling.folds(train, space.folds) if rolling else space.folds,
         scoring=judge,
         min_resources="exhaust",
         random_state=settings.params.training.random_state,

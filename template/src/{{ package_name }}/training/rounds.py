@@ -16,6 +16,7 @@ METRIC_NAMES = {
     "neg_log_loss": "−log loss",
     "neg_root_mean_squared_error": "−RMSE",
     "neg_mean_absolute_error": "−MAE",
+    "neg_mean_absolute_scaled_error": "−MASE",
 }
 
 

@@ -9,16 +9,17 @@ from typing import Any
 
 from threadpoolctl import threadpool_limits
 
+from .. import model
 from ..data import contract as contracts
 from ..data.split import HOLDOUT, Split
 from ..features import as_input
-from ..model import make_model
 from ..settings import ProjectError, Settings
 
 # What a model is made by; a change in the report or in serving makes no other model.
 CODE = (
     *("features.py", "model.py", "persistence.py", "settings.py", "training/train.py"),
     *("data/contract.py", "data/sources.py", "data/split.py"),
+    *("forecast.py", "data/rolling.py"),  # which only a forecast has
 )
 
 
@@ -42,7 +43,7 @@ def inputs(settings: Settings) -> Inputs:
     package, root = Path(__file__).resolve().parent.parent, settings.root
     raw = sorted((root / "data/raw").glob("*.parquet"))
     return Inputs(
-        code=_digest(package / name for name in CODE),
+        code=_digest(path for name in CODE if (path := package / name).exists()),
         data=_digest([*raw, root / HOLDOUT, root / contracts.FILE]),
         lock=_digest([root / "uv.lock"]),
         params=settings.params.model_dump(),
@@ -54,18 +55,24 @@ def fit(split: Split, settings: Settings) -> Any:
 
     One thread: several add up floats in an order that depends on the machine, and on few rows they only wait.
     """
-    X = as_input(split.train, contracts.features(contracts.load(settings.root)))
+    X = as_input(split.train, split.features)
     try:
         with threadpool_limits(1):
-            return make_model(X, settings.params).fit(X, target_of(split.train, settings))
+            return make_model(X, settings).fit(X, target_of(split.train, settings))
     except (ValueError, TypeError) as error:
         raise ProjectError(f"The model does not fit: {' '.join(str(error).split())[:300]}") from None
+
+
+def make_model(X: Any, settings: Settings) -> Any:
+    """The unfitted pipeline: model.py's, or what forecast.py makes of it."""
+    maker = settings.rolling.forecast if settings.rolling else model
+    return maker.make_model(X, settings.params)
 
 
 def target_of(frame: Any, settings: Settings) -> Any:
     """The target as scikit-learn takes it: floats, or objects for classes."""
     values = frame[settings.params.data.target]
-    if settings.params.training.task == "regression":
+    if settings.params.training.kind == "regression":
         return values.astype(float)
     return values if values.dtype.kind == "f" else values.astype(object)
 
