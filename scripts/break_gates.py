@@ -1,6 +1,6 @@
 """Breaks each gate of a generated project on purpose, and sees that the project's own tests notice.
 
-Makes a project, or takes one that went round the loop:  python scripts/break_gates.py [PROJECT]
+Makes projects, or takes one that went round the loop:  python scripts/break_gates.py [PROJECT]
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import tempfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -94,7 +95,9 @@ ASKED = ("tests/unit/test_request.py",)
 WATCHED = ("tests/unit/test_monitor.py",)
 MONITORING = f"{PACKAGE}/monitoring"
 MONITOR = f"{MONITORING}/monitor.py"
+ROLLING = f"{PACKAGE}/data/rolling.py"
 NOTHING = "iter(())"
+TASKS = ("classification", "forecasting")
 
 BREAKS = [
     # The contract's checks, and what it asks for.
@@ -239,23 +242,36 @@ BREAKS = [
     Break("a closed request stays closed", REQUEST, returns("_is_about", "False"), ASKED),
     Break("no token in a message", f"{PACKAGE}/training/forge.py", returns("mask", "text"), ASKED),
     Break("the switch", f"{PACKAGE}/training/loop.py", returns("is_overdue", "False"), ASKED),
+    # What keeps a forecast honest.
+    Break("the look-ahead check", ROLLING, returns("look_ahead", "[]")),
+    Break("rows that are altered", ROLLING, returns("_altered", "rows")),
+    Break(
+        "rows older than forecast.py needs",
+        ROLLING,
+        replaced("(place > origin - needed) &", ""),
+    ),
+    Break(
+        "no training between origin and date",
+        ROLLING,
+        replaced(">= first - 1]", ">= 0]"),
+    ),
+    Break("dates drawn together", ROLLING, returns("blocks", "_date(table)")),
+    Break("leaks of the next step", ROLLING, returns("changes", "rows")),
 ]
 
 
-def make_project(folder: Path) -> Path:
-    """The default project, after its first round."""
-    template, project = folder / "template", folder / NAME
-    template.mkdir()
+def make_project(folder: Path, task: str) -> Path:
+    """A project of a task, after its first round."""
+    template, project = folder / task / "template", folder / task / NAME
+    template.mkdir(parents=True)
     shutil.copy(ROOT / "copier.yml", template)
     ignore = shutil.ignore_patterns("__pycache__", ".*_cache")
     shutil.copytree(ROOT / "template", template / "template", ignore=ignore)
     uv = str(BIN / "uv")
     environment = {key: value for key, value in os.environ.items() if key != "VIRTUAL_ENV"}
+    copy = [str(BIN / "copier"), "copy", "--defaults", "--quiet", "--data", f"task={task}"]
     for command, place in [
-        (
-            [str(BIN / "copier"), "copy", "--defaults", "--quiet", str(template), str(project)],
-            folder,
-        ),
+        ([*copy, str(template), str(project)], folder),
         (["git", "init", "--quiet"], project),
         ([uv, "sync", "--quiet", "--python", sys.executable], project),
         ([uv, "run", NAME, "data", "infer"], project),
@@ -311,17 +327,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("project", nargs="?", type=Path, help="one that went round the loop once")
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(2) as pool:
-        project = parser.parse_args().project or make_project(Path(folder))
-        if problem := outcome(project.resolve(), None):
-            sys.exit(problem)
-        outcomes = pool.map(lambda change: outcome(project.resolve(), change), BREAKS)
-        alive = 0
-        for change, problem in zip(BREAKS, outcomes, strict=True):
-            print(
-                f"{'✗' if problem else '✓'} {change.what:40} {problem or 'a test fails'}",
-                flush=True,
-            )
-            alive += bool(problem)
+        given = parser.parse_args().project
+        alive, left = 0, BREAKS
+        projects = (
+            [given.resolve()] if given else [make_project(Path(folder), task) for task in TASKS]
+        )
+        for project in projects:
+            if problem := outcome(project, None):
+                sys.exit(problem)
+            # A forecast has files more, and only what breaks those is looked at there.
+            chosen = [change for change in left if (project / change.file).exists()]
+            left = [change for change in left if change not in chosen]
+            outcomes = pool.map(partial(outcome, project), chosen)
+            for change, problem in zip(chosen, outcomes, strict=True):
+                mark, said = ("✗", problem) if problem else ("✓", "a test fails")
+                print(f"{mark} {change.what:40} {said}", flush=True)
+                alive += bool(problem)
     if alive:
         sys.exit(f"{alive} of {len(BREAKS)} breaks were not noticed.")
 

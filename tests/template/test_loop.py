@@ -1,4 +1,4 @@
-"""Three projects go the whole way: environment, loop, their own tests, their own hooks."""
+"""Five projects go the whole way: environment, loop, their own tests, their own hooks."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import sqlite3
 from collections.abc import Callable
 from contextlib import closing
 from datetime import date, timedelta
-from math import sin
+from math import pi, sin
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +86,23 @@ def insert_weather(database: Path, start: str, end: str) -> None:
     with closing(sqlite3.connect(database)) as shop, shop:
         shop.execute(f"create table if not exists weather ({kinds})")
         shop.executemany("insert into weather values (?, ?, ?, ?, ?, ?)", rows)
+
+
+def weekly_sales(path: Path, weeks: int) -> dict[str, Any]:
+    """What two shops sold each week, with gaps, and the answers that go with it."""
+    chance = random.Random(0)
+    rows = []
+    for week in range(weeks):
+        day = date(2021, 1, 6) + timedelta(weeks=week)
+        for shop, usual in (("Zürich", 400), ("Genf", 150)):
+            noise = chance.gauss(0, 12)
+            sold = usual + week / 2 + 80 * sin(2 * pi * day.timetuple().tm_yday / 365) + noise
+            if shop != "Genf" or week % 40 != 20:
+                rows.append([shop, day, round(sold, 1), chance.choice(["rain", "sun"])])
+    with path.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([["shop", "week", "sold", "sky"], *rows])
+    answers = {"data_uri": str(path), "target": "sold", "task": "forecasting"}
+    return answers | {"time_column": "week", "key_columns": ["shop", "week"]}
 
 
 def alias(project: Path) -> str:
@@ -258,3 +275,56 @@ def test_awkward_table_goes_round_the_loop(
     said = ci(project, tmp_path / "clone", "azure")
     assert "no remote is named" in said
     assert "type uv run demo restore" in said
+
+
+def test_forecast_of_the_sample_goes_round_the_loop(render: Render) -> None:
+    project = render({"project_name": "demo", "task": "forecasting"})
+    start(project)
+    first = record(project, "retrain")
+    assert first["verdict"] == "promote"
+    gates = [gate["name"] for gate in first["gates"]]
+    assert {"look-ahead", "seasonal naive"} <= set(gates)
+    horizons = {item["value"] for item in first["slices"] if item["column"] == "horizon"}
+    assert horizons == {str(step) for step in range(1, 8)}
+    commit(project, "First round")
+    assert f"Nothing changed since {first['id']}" in demo(project, "retrain")
+    assert first["id"] in demo(project, "reproduce", first["id"])
+    short = record(project, "train", "--set", "forecast.horizon=3")
+    assert short["overrides"] == {"forecast.horizon": 3}
+    assert short["comparison"]["holdout"] is not None
+    demo(project, "gate", "--self-test")
+    demo(project, "data", "check", "--must-fail")
+    demo(project, "predict", "data/sample/seattle-weather.csv", "next.csv")
+    lines = (project / "next.csv").read_text(encoding="utf-8").splitlines()
+    assert lines[0] == "date,horizon,prediction"
+    assert [line[:12] for line in lines[1:]] == [f"2016-01-0{n},{n}" for n in range(1, 8)]
+    run(project, UV, "run", "--frozen", "pytest", "-q", "tests/data", "tests/model", "tests/e2e")
+
+
+def test_forecast_of_weekly_series_goes_round_the_loop(render: Render, tmp_path: Path) -> None:
+    """Two series with gaps; later weeks make a newest window; a feature that looks ahead is stopped."""
+    answers = weekly_sales(tmp_path / "sales.csv", 200)
+    project = render({"project_name": "demo", **answers})
+    edit(project / "params.yaml", "window: 60", "window: 30")
+    start(project)
+    assert "spacing: 7 days" in (project / "data/contract.yaml").read_text(encoding="utf-8")
+    first = record(project, "retrain")
+    assert first["verdict"] == "promote"
+    assert {("shop", "Genf"), ("shop", "Zürich")} <= {
+        (item["column"], item["value"]) for item in first["slices"]
+    }
+    commit(project, "First round")
+    weekly_sales(tmp_path / "sales.csv", 220)
+    second = record(project, "retrain")
+    assert second["rows"]["window"] >= 30
+    assert second["comparison"]["window"] is not None
+    demo(project, "gate", "--self-test")
+    assert "train --experiment best" in demo(project, "search")
+    run(project, UV, "run", "--frozen", "pytest", "-q")
+    run(project, "git", "add", "--all")
+    run(project, UV, "run", "--frozen", "pre-commit", "run", "--all-files")
+    edit(project / "src/demo/forecast.py", "y.shift(lag) for", "y.shift(lag - 1) for")
+    blocked = record(project, "train")
+    assert blocked["exit_code"] == 20
+    assert "look-ahead: " in blocked["reason"]
+    assert "sold lag 0" in blocked["reason"]

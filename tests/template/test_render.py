@@ -403,7 +403,12 @@ def test_sample_data_comes_only_to_those_who_bring_none(render: Render, demo: Pa
     assert not (own / "data/sample").exists()
 
 
-FORECAST = ["src/demo/data/rolling.py", "src/demo/forecast.py", "tests/gates/test_forecast.py"]
+FORECAST = [
+    "src/demo/data/rolling.py",
+    "src/demo/forecast.py",
+    "src/demo/serving/forecasts.py",
+    "tests/gates/test_forecast.py",
+]
 
 
 def test_a_forecast_has_a_few_files_more(render: Render, demo: Path) -> None:

@@ -259,10 +259,14 @@ def search() -> None:
 @click.argument("destination", metavar="OUT")
 @output
 def predict(source: str, destination: str, form: str) -> None:
-    """Predicts every row of files or a database's table with the champion: a folder in, a folder out."""
+    """Predicts every row of files or a database's table with the champion: a folder in, a folder out.
+
+    Of a forecast: what follows the rows, in one file or table.
+    """
     from .serving import batch
 
-    done = batch.predict(project.load(), source, destination, _progress)
+    settings = project.load()
+    done = (settings.forecasts or batch).predict(settings, source, destination, _progress)
     lines = [f"{item.destination}: " + ("as it was" if item.rows is None else f"{item.rows:,} rows") for item in done]
     _say([asdict(item) for item in done], form, "\n".join(lines))
 
@@ -276,7 +280,9 @@ def serve(host: str, port: int) -> None:
 
     from .serving import app
 
-    uvicorn.run(app.create_app(project.load()), host=host, port=port, access_log=False, timeout_graceful_shutdown=20)
+    settings = project.load()
+    served = (settings.forecasts or app).create_app(settings)
+    uvicorn.run(served, host=host, port=port, access_log=False, timeout_graceful_shutdown=20)
 
 
 @main.command()

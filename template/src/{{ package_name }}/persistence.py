@@ -21,7 +21,7 @@ from .settings import COMMAND, ProjectError
 
 TRUSTED = Path("deployment/trusted_types.yaml")
 EPOCH = (1980, 1, 1, 0, 0, 0)
-EDITED = ("features.py", "model.py")  # what a person edits and a model's own types may come from
+EDITED = ("features.py", "forecast.py", "model.py")  # what a person edits and a model's own types may come from
 
 
 def write(path: Path, content: str | bytes) -> None:
@@ -67,8 +67,9 @@ def dump(model: Any) -> bytes:
 
 def keep_code(folder: Path) -> None:
     """Copies the modules that people edit beside a model, as they are while it is fitted."""
-    for name in EDITED:
-        write(folder / name, (Path(__file__).parent / name).read_bytes())
+    for path in map(Path(__file__).with_name, EDITED):
+        if path.exists():  # only a forecast has forecast.py
+            write(folder / path.name, path.read_bytes())
 
 
 @contextmanager

@@ -103,6 +103,11 @@ class Settings:
         """data/rolling.py, which makes the table of a forecast and is only in projects that forecast; else None."""
         return import_module(f"{__package__}.data.rolling") if self.params.forecast else None
 
+    @property
+    def forecasts(self) -> Any:
+        """serving/forecasts.py, likewise."""
+        return import_module(f"{__package__}.serving.forecasts") if self.params.forecast else None
+
 
 def find_root(start: Path | None = None) -> Path:
     """The nearest folder above that holds params.yaml."""

@@ -98,6 +98,10 @@ def features(contract: Contract) -> list[str]:
     return columns(contract, "feature", "time")
 
 
+def is_forecast(contract: Contract) -> bool:
+    return any("spacing" in rules for rules in contract["columns"].values())
+
+
 def step(spacing: str) -> tuple[int, str]:
     """The spacing of a time column: "7 days" as (7, "days"), "1 month" as (1, "months")."""
     count, unit = spacing.split()

@@ -5,7 +5,10 @@ that is forecast, and the seasonal naive forecast of it. Origins roll over the w
 training, holdout or window, to which its date belongs.
 """
 
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +16,7 @@ import pandas as pd
 
 from .. import forecast
 from ..features import as_input
+from ..persistence import code_of
 from ..settings import COMMAND, ContractError, DataParams, ProjectError, Settings
 from . import contract as contracts
 from .split import Split
@@ -37,6 +41,7 @@ class Plan:
     season: int
     count: int
     unit: str
+    maker: Any  # the module that has make_features
     first: Any = None
 
     def places(self, times: pd.Series) -> pd.Series:
@@ -53,8 +58,8 @@ class Plan:
         return self.first + pd.to_timedelta(places * self.count, unit=self.unit).astype("timedelta64[us]")
 
 
-def plan(settings: Settings) -> Plan:
-    """The plan of params.yaml and the contract."""
+def plan(settings: Settings, code: Path | None = None) -> Plan:
+    """The plan of params.yaml, the contract and forecast.py, or its copy in the folder `code` of a champion."""
     data, asked, contract = settings.params.data, settings.params.forecast, contracts.load(settings.root)
     if not (found := contract["columns"][data.time].get("spacing")):
         raise ProjectError(f"{contracts.FILE}: {data.time} has no spacing, as 1 day: type {COMMAND} data infer")
@@ -62,7 +67,9 @@ def plan(settings: Settings) -> Plan:
     count, unit = contracts.step(found)
     others = contracts.columns(contract, "feature")
     length = asked.season or SEASONS.get(f"{count} {unit}", 1)
-    return Plan(data.target, data.time, data.series, others, asked.horizon, length, count, unit)
+    with code_of(code) if code else nullcontext():
+        maker = import_module(forecast.__name__)
+    return Plan(data.target, data.time, data.series, others, asked.horizon, length, count, unit, maker)
 
 
 def spacing(rows: pd.DataFrame, data: DataParams) -> str:
@@ -77,10 +84,10 @@ def spacing(rows: pd.DataFrame, data: DataParams) -> str:
     return f"{count} {unit if count > 1 else unit[:-1]}"
 
 
-def tables(parts: Split, settings: Settings) -> Split:
-    """The same parts as tables, and the rows that they were made from."""
+def tables(parts: Split, settings: Settings, code: Path | None = None) -> Split:
+    """The same parts as tables, and the rows that they were made from; `code` is that of a champion."""
     named = {"train": parts.train, "holdout": parts.holdout, "window": parts.window}
-    table = make_table(pd.concat(named, names=[PART]).reset_index(level=0), plan(settings))
+    table = make_table(pd.concat(named, names=[PART]).reset_index(level=0), plan(settings, code))
     made = {name: table[table[PART] == name].drop(columns=PART) for name in named}
     for name in ("holdout", "window"):  # no training row's date may lie between a judged row's origin and its date
         first = _date(made[name]).min(initial=2**31)
@@ -109,7 +116,7 @@ def make_table(rows: pd.DataFrame, plan: Plan) -> pd.DataFrame:
 def _at(horizon: int, history: pd.DataFrame, names: pd.DataFrame, plan: Plan) -> pd.DataFrame:
     """The rows of one horizon, for all origins at which the series has a value."""
     y, dates = history[plan.target], plan.dates(history.index + horizon)
-    made = forecast.make_features(history, dates, horizon, target=plan.target, others=plan.others, season=plan.season)
+    made = plan.maker.make_features(history, dates, horizon, target=plan.target, others=plan.others, season=plan.season)
     made |= {name: names[name].reindex(y.columns).to_numpy(object)[None] for name in names}
     made |= {plan.time: dates, "horizon": np.full(len(y), float(horizon))}
     made |= {plan.target: y.shift(-horizon), NAIVE: y.shift(-horizon % plan.season)}
@@ -133,13 +140,13 @@ def _label(rows: pd.DataFrame, series: list[str]) -> pd.Series:
     return label
 
 
-def latest(rows: pd.DataFrame, settings: Settings) -> pd.DataFrame:
-    """The table of the newest origin of each series, from the steps that a forecast needs."""
-    asked = plan(settings)
+def latest(rows: pd.DataFrame, settings: Settings, code: Path) -> pd.DataFrame:
+    """The table of the newest origin of each series, from the steps that a forecast of the champion with `code` needs."""
+    asked = plan(settings, code)
     rows = rows.dropna(subset=[asked.target])
     asked = replace(asked, first=rows[asked.time].min())
     place, label = asked.places(rows[asked.time]), _label(rows, asked.series)
-    last, needed = place.groupby(label).max(), forecast.needed(asked.season)
+    last, needed = place.groupby(label).max(), asked.maker.needed(asked.season)
     steps = last - place.groupby(label).min() + 1
     if (short := steps[steps < needed]).size:
         problem = f"history of {short.iloc[0]} steps, a forecast needs {needed}: send older rows too"
@@ -158,7 +165,7 @@ def look_ahead(parts: Split, settings: Settings) -> list[str]:
     asked, table = plan(settings), parts.train
     rows = pd.concat([parts.rows.train, parts.rows.holdout, parts.rows.window], ignore_index=True)
     asked = replace(asked, first=rows[asked.time].min())
-    place, needed = asked.places(rows[asked.time]), forecast.needed(asked.season)
+    place, needed = asked.places(rows[asked.time]), asked.maker.needed(asked.season)
     chance, changed = np.random.default_rng(0), set[str]()
     origins = table.index.unique("origin")
     for origin in chance.choice(origins, min(ORIGINS, len(origins)), replace=False):

@@ -69,7 +69,11 @@ def _read_done(filesystem: Any, path: str) -> dict[str, Any]:
 
 def _predict(champion: live.Champion, source: str, destination: str, say: Callable[[str], None]) -> int:
     """Makes one file or table, and returns its rows."""
-    frames = _predicted(champion, source, say)
+    return write(_predicted(champion, source, say), destination)
+
+
+def write(frames: Iterator[pd.DataFrame], destination: str) -> int:
+    """Writes the frames, one after the other, to one file or table, and returns their rows."""
     if sources.is_sql(destination) or destination.endswith(".parquet"):
         return _make(destination, lambda path: _write_parquet(frames, path))
     return _make(destination, lambda path: _write_text(frames, path, is_csv=destination.endswith(".csv")))

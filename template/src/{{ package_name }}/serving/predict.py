@@ -29,7 +29,8 @@ def load(root: Path, environment: str = "dev") -> Champion:
     if pointer is None:
         raise ProjectError("There is no champion yet: retrain makes the first.")
     estimator, contract = champion.load_model(root, pointer, environment), contracts.load(root)
-    if sorted(estimator.feature_names_in_) != sorted(contracts.features(contract)):
+    known = sorted(estimator.feature_names_in_)
+    if known != sorted(contracts.features(contract)) and not contracts.is_forecast(contract):
         raise ProjectError(f"Champion {pointer['id']} reads other columns than {contracts.FILE} has: run retrain.")
     return Champion(pointer, estimator, contract)
 

@@ -114,17 +114,22 @@ def gather(settings: Settings, split: Split, fitted: Fitted) -> gates.Evidence:
     columns, judge_, rolling = split.features, judge_of(settings, contract), settings.rolling
     now = champion.load(settings.root)
     rival = champion.load_model(settings.root, now) if now else None
+    theirs = split
+    if rolling and now:
+        theirs = rolling.tables(split.rows, settings, settings.root / champion.CODE / now["id"])
 
-    def scored(frame: pd.DataFrame) -> gates.Scored:
-        """A column that the champion knew and that is gone is missing to it."""
+    def scored(part: str) -> gates.Scored:
+        """A column that the champion knew and that is gone is missing to it; its own forecast.py makes its table."""
+        frame = getattr(split, part)
         y, said = judge_.truth(frame[data.target]), judge_.predict(fitted.model, as_input(frame, columns))
         blocks = rolling.blocks(frame, settings) if rolling else None
         if rival is None:
             return gates.Scored(y, said, None, blocks)
         known = list(rival.feature_names_in_)
-        return gates.Scored(y, said, judge_.predict(rival, as_input(frame.reindex(columns=known), known)), blocks)
+        seen = getattr(theirs, part).reindex(columns=known)
+        return gates.Scored(y, said, judge_.predict(rival, as_input(seen, known)), blocks)
 
-    holdout, held = scored(split.holdout), as_input(split.holdout, columns)
+    holdout, held = scored("holdout"), as_input(split.holdout, columns)
     X, y = as_input(split.train, columns), train.target_of(split.train, settings)
     made = make_baselines(X, settings.params)
     baselines = {name: judge_.predict(model.fit(X, y), held) for name, model in made.items()}
@@ -136,7 +141,7 @@ def gather(settings: Settings, split: Split, fitted: Fitted) -> gates.Evidence:
     return gates.Evidence(
         judge=judge_,
         holdout=holdout,
-        window=scored(split.window) if len(split.window) else None,
+        window=scored("window") if len(split.window) else None,
         baselines=baselines,
         leaks=infer.find_leaks(suspects, data.target, judge_.task, suspected),
         slices=evaluate.slices(
