@@ -85,7 +85,9 @@ def bootstrap(
     found = []
     for chunk, size in enumerate(_chunks(resamples, len(y))):
         weights = _weights((judge.random_state, chunk), size, units)
-        weights = weights if blocks is None else weights[:, blocks]
+        if blocks is not None:
+            weights = weights[:, blocks]
+            weights = weights[weights.any(axis=1)]  # of few blocks none may be drawn
         scores = judge.score(y, prediction, weights)
         found.append(scores if other is None else scores - judge.score(y, other, weights))
     value = judge.point(y, prediction) - (0.0 if other is None else judge.point(y, other))

@@ -40,13 +40,16 @@ def write_card(settings: Settings, record: Round) -> Path:
     """Writes the card of a champion anew; what it is for is taken from docs/intended_use.md."""
     contract = contracts.load(settings.root)
     rules = contract["columns"]
+    made, names = {"dtype": "made by forecast.py", "nullable": True}, contracts.features(contract)
+    if contracts.is_forecast(contract):
+        names = [item["feature"] for item in record.importance]
     text = render(
         "training/card.md.j2",
         settings.package,
         record=record,
         purpose=intended_use(settings.root),
         importance={item["feature"]: item["mean"] for item in record.importance},
-        features={name: rules[name] for name in contracts.features(contract)},
+        features={name: rules.get(name, made) for name in names},
         left_out={name: rules[name].get("why", "") for name in contracts.columns(contract, "left out")},
     )
     persistence.write(settings.root / CARD, text)
