@@ -179,7 +179,7 @@ def search(settings: Settings) -> dict[str, Any]:
         n_candidates=space.candidates,
         cv=rolling.folds(train, space.folds) if rolling else space.folds,
         scoring=judge,
-        min_resources="exhaust",
+        min_resources=len(train) // 3 if rolling else "exhaust",  # the first days alone are too few to fit
         random_state=settings.params.training.random_state,
         n_jobs=1,  # gradient boosting takes all cores by itself
     )
