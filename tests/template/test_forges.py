@@ -33,6 +33,8 @@ STEPS = [
     rf"changed=\$\({RUN}\) && echo \S+ variable=environments;isOutput=true\]\$changed\"",
     r"uv sync --locked",
     r"uv run --locked pre-commit run --all-files --show-diff-on-failure",
+    r"uv export --quiet --locked (--no-emit-project --all-groups|--no-default-groups --format cyclonedx1\.5) -o [\w/.]+",
+    r"uv tool run pip-audit@[\d.]+ --strict --require-hashes --disable-pip -r build/requirements\.txt",
     r"uv run --locked pytest --cov",
     r"uvx mlscaffold status",
     r"pip install uv==[\d.]+",
