@@ -1,6 +1,6 @@
 """Prints the figures that mlscaffold promises, each beside its peer measured in the same run.
 
-    python benchmarks/run.py [tool] [update] [status] [loop] [large] [self-test] [serve]
+    python benchmarks/run.py [tool] [update] [status] [loop] [large] [scale] [self-test] [serve]
 
 Times are wall-clock seconds of whole commands, the median of alternating runs. Exit code 1 when a
 figure is missed. Needs an environment in which mlscaffold is installed; makes the rest itself.
@@ -12,12 +12,15 @@ import json
 import os
 import random
 import resource
+import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
+import yaml
 from measuring import BIN, ROOT, Figure, alternate, ratio, run, seconds
 from serving import serve
 from updating import update
@@ -161,6 +164,28 @@ def large(folder: Path) -> Iterator[Figure]:
     yield Figure("  its peak memory", peak, 4.0, f"{peak:.2f} GiB in the largest process")
 
 
+def scale(folder: Path) -> Iterator[Figure]:
+    """Ten million rows through `data check`, as CSV and as Parquet: seconds and memory."""
+    project, maker = folder / "scale", ROOT / "benchmarks/large_table.py"
+    run(*(BIN / "mlscaffold", "new", project, "--defaults"), cwd=folder)
+    python, command = project / ".venv/bin/python", project / ".venv/bin/scale"
+    run(python, maker, "50000", "few.parquet", cwd=project)
+    names = {"uri": "few.parquet", "target": "left", "time": "seen", "key": ["id"]}
+    path = project / "params.yaml"
+    params = yaml.safe_load(path.read_text(encoding="utf-8"))
+    params["data"] |= names
+    path.write_text(yaml.safe_dump(params), encoding="utf-8")
+    run(command, "data", "infer", cwd=project)
+    run(python, maker, "10000000", "many.csv", "many.parquet", cwd=project)
+    for name in ("many.parquet", "many.csv"):
+        started = time.perf_counter()
+        with subprocess.Popen([command, "data", "check", name], cwd=project) as program:
+            usage = os.wait4(program.pid, 0)[2]
+            program.returncode = 0
+        took, peak = time.perf_counter() - started, usage.ru_maxrss / 2**20
+        yield Figure(f"10,000,000 rows, {name}", peak, 2.0, f"GiB at its peak, {took:.0f} s")
+
+
 def self_test(folder: Path) -> Iterator[Figure]:
     """The share of equal models that the gate would promote, over 200 repetitions."""
     project = folder / "selftest"
@@ -181,6 +206,7 @@ SUITES = {
     "status": status,
     "loop": loop,
     "large": large,
+    "scale": scale,
     "self-test": self_test,
     "serve": serve,
 }

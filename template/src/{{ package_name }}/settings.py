@@ -40,6 +40,7 @@ class DataParams(Section):
     key: list[str] = []
     holdout: float = Field(0.2, gt=0, lt=0.9)
     window: int = Field(60, ge=2)
+    max_rows: int = Field(0, ge=0)
 
     @property
     def series(self) -> list[str]:
@@ -67,6 +68,14 @@ class TrainingParams(Section):
         return "classification" if self.task == "classification" else "regression"
 
 
+class ComputeParams(Section):
+    """Where a search and the resamples of the gates are computed; it changes no result, so it is no part of an id."""
+
+    backend: Literal["processes", "dask", "ray"] = "processes"
+    workers: int = 1  # -1 for all that there are
+    address: str = ""
+
+
 class Params(Section):
     """params.yaml: `model` holds the estimator's own keyword arguments."""
 
@@ -75,6 +84,7 @@ class Params(Section):
     forecast: ForecastParams | None = None
     model: dict[str, Any] = {}
     training: TrainingParams
+    compute: ComputeParams = ComputeParams()
 
     @model_validator(mode="after")
     def _check_forecast(self) -> Self:
@@ -130,7 +140,8 @@ def load(root: Path | None = None, *, sets: Sequence[str] = (), experiment: str 
     overrides |= dict(map(_parse, sets))
     for key, value in overrides.items():
         put(content, key, value)
-    changed = {key: value for key, value in overrides.items() if plain.get(key, ...) != value}
+    different = {key: value for key, value in overrides.items() if plain.get(key, ...) != value}
+    changed = {key: value for key, value in different.items() if not key.startswith("compute.")}
     return Settings(root, validate(Params, content, "params.yaml"), changed)
 
 

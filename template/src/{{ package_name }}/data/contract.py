@@ -5,10 +5,11 @@ pandera reads it: `role` (feature, target, key, series, time, left out), `why` i
 span that the median of a batch keeps to, and `spacing`, the step between two times of a forecast.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,6 +25,7 @@ from . import sources
 FILE = Path("data/contract.yaml")
 BATCH = "batch of data/raw"  # the outer level of the index of all batches as one frame
 ENOUGH = 20  # rows from which on a batch's median says something
+MEDIAN_ROWS = 200_000  # rows that a median is taken of
 HEADER = """\
 # What the data has to look like: a pandera schema, inferred from the first data and yours to edit.
 #   role      feature, target, key, series, time or left out (then with the reason, why)
@@ -45,14 +47,22 @@ Contract = dict[str, Any]
 
 @dataclass(frozen=True)
 class Breach:
-    """One way in which a batch breaks the contract; `row` counts from 1, None is all of them."""
+    """One way in which a table breaks the contract: in which of its rows, of how many; `row` is the first, from 1.
+
+    Without `bad` it is not a matter of single rows.
+    """
 
     column: str
     row: int | None
     problem: str
+    bad: int = 0
+    rows: int = 0
+    example: str = ""
 
     def __str__(self) -> str:
-        return f"{self.column}: {self.problem}" + (f" (first in row {self.row})" if self.row else "")
+        count = f"{self.bad:,} of {self.rows:,} " if self.bad else ""
+        example = f", for example {self.example}" if self.example else ""
+        return f"{self.column}: {count}{self.problem}{example}" + (f" (first in row {self.row})" if self.row else "")
 
 
 class Column(BaseModel):
@@ -108,57 +118,164 @@ def step(spacing: str) -> tuple[int, str]:
     return int(count), unit.rstrip("s") + "s"
 
 
-def coerce(frame: pd.DataFrame, contract: Contract) -> tuple[pd.DataFrame, list[Breach]]:
-    """The frame in the contract's types, and the cells that do not read as such."""
+def coerce(
+    frame: pd.DataFrame, contract: Contract, forms: dict[str, str] | None = None
+) -> tuple[pd.DataFrame, list[Breach]]:
+    """The frame in the contract's types, and the cells that do not read as such.
+
+    `forms` says how the dates of a column are written, where the frame is not the whole table.
+    """
     typed, breaches = frame.copy(), []
     for name, rules in contract["columns"].items():
         if name in frame:
-            typed[name] = _as_type(frame[name], rules["dtype"])
+            typed[name] = _as_type(frame[name], rules["dtype"], (forms or {}).get(name))
             bad = typed[name].isna() & frame[name].notna()
-            if bad.any():
-                value = frame.loc[bad, name].iloc[0]
-                problem = f"{_of(bad)} not {KINDS[rules['dtype']]}, for example {value!r}"
-                breaches.append(Breach(name, _first(bad), problem))
+            breaches += _breach(name, f"not {KINDS[rules['dtype']]}", bad, frame[name])
     return typed, breaches
 
 
 def check(frame: pd.DataFrame, contract: Contract) -> tuple[pd.DataFrame, list[Breach]]:
     """The frame in the contract's types, and every way in which it breaks the contract."""
-    typed, wrong = coerce(frame, contract)
-    names = list(_check_names(frame, contract))
-    found = [*names, *wrong]
-    for look in (_check_values, _check_time, _check_medians):
-        known = {breach.column for breach in found}
-        if look is not _check_values or not names:
-            found += [breach for breach in look(typed, contract) if breach.column not in known]
-    return typed, found
+    checker = Checker(contract)
+    return checker.add(frame), checker.breaches()
+
+
+class Checker:
+    """Checks a table that comes in pieces, and says at the end what is wrong with all of it.
+
+    It keeps eight bytes of each row, a hash of its key: of ten million different keys, two have the same hash with
+    a chance of three in a million. Medians are those of MEDIAN_ROWS random rows, if there are more.
+    """
+
+    def __init__(self, contract: Contract, forms: dict[str, str] | None = None) -> None:
+        self.contract, self.forms, self.rows = contract, forms, 0
+        self.found: dict[tuple[str, str], Breach] = {}
+        self.keys: list[np.ndarray] = []
+        self.sample, self.chances = pd.DataFrame(), np.empty(0)
+
+    def add(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """The piece in the contract's types."""
+        typed, found = coerce(frame, self.contract, self.forms)
+        names = list(_check_names(frame, self.contract))
+        found += names
+        for look in [_check_time] if names else [_check_values, _check_time]:
+            known = {breach.column for breach in found}
+            found += [breach for breach in look(typed, self.contract) if breach.column not in known]
+        for breach in found:
+            self._note(breach)
+        key = self.contract["unique"]
+        if key and set(key) <= set(typed):
+            self.keys.append(row_hashes(typed, key).to_numpy())
+        self._draw(typed)
+        self.rows += len(typed)
+        return typed
+
+    def breaches(self) -> list[Breach]:
+        """Every way in which the table breaks the contract."""
+        found = [replace(breach, rows=self.rows) for breach in self.found.values()]
+        if self.keys:
+            twice = repeated(keys := np.concatenate(self.keys))
+            name = ", ".join(self.contract["unique"])
+            found += _breach(name, "with a key that is there more than once", np.isin(keys, twice))
+        return [*found, *_check_medians(self.sample, self.contract)]
+
+    def _note(self, breach: Breach) -> None:
+        row = breach.row and breach.row + self.rows
+        before = self.found.setdefault((breach.column, breach.problem), replace(breach, row=row, bad=0))
+        self.found[breach.column, breach.problem] = replace(before, bad=before.bad + breach.bad)
+
+    def _draw(self, typed: pd.DataFrame) -> None:
+        """Keeps the rows with the smallest random numbers of all so far."""
+        numbers = [name for name, rules in self.contract["columns"].items() if "typical" in rules and name in typed]
+        chances = np.append(self.chances, np.random.default_rng(self.rows).random(len(typed)))
+        sample = pd.concat([self.sample, typed[numbers]])
+        kept = np.argpartition(chances, MEDIAN_ROWS)[:MEDIAN_ROWS] if len(chances) > MEDIAN_ROWS else slice(None)
+        self.sample, self.chances = sample.iloc[kept], chances[kept]
 
 
 def check_batches(settings: Settings) -> pd.DataFrame:
-    """All batches as one typed frame, indexed by their names; ContractError if one is bad."""
+    """All batches as one typed frame, indexed by their names; ContractError if one is bad.
+
+    Of more than `data.max_rows` it is a sample: the rows whose keys have the smallest hash, the same every time.
+    """
+    most, kept, rows = settings.params.data.max_rows, [], 0
+    for name, typed in typed_batches(settings):
+        kept.append(pd.concat({name: typed}, names=[BATCH]))
+        rows += len(typed)
+        if most and rows > 2 * most:
+            kept = [_sample(pd.concat(kept), most, settings)]
+            rows = most
+    frame = pd.concat(kept)
+    return _sample(frame, most, settings) if most and len(frame) > most else frame
+
+
+def typed_batches(settings: Settings) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Each batch in pieces of typed rows that have a target; after the last, ContractError if anything is wrong."""
     contract, data = load(settings.root), settings.params.data
     if [data.target] != columns(contract, "target") or (data.time and data.time not in contract["columns"]):
         raise ProjectError(
             f"params.yaml: data.target or data.time is another than {FILE} has: type {COMMAND} data infer"
         )
-    typed, lines = {}, []
+    keys: dict[str, np.ndarray] = {}
+    targets: set[Any] = set()
+    lines: list[str] = []
     for path in sources.batch_paths(settings.root):
-        typed[path.stem], found = check(sources.read_batch(path), contract)
+        forms, pieces = _pieces(path, contract)
+        checker = Checker(contract, forms)
+        for frame in pieces:
+            typed = checker.add(frame)
+            if not checker.found:
+                typed = typed.set_axis(range(checker.rows - len(typed), checker.rows))
+                typed = typed[list(contract["columns"])].dropna(subset=[data.target])
+                targets.update(typed[data.target].unique()[:2])
+                yield path.stem, typed
+        keys[path.stem] = np.concatenate(checker.keys or [np.empty(0, "uint64")])
+        found = checker.breaches()
         lines += [f"contract ✗ {path.relative_to(settings.root)}"] if found else []
         lines += [f"  {breach}" for breach in found]
     if not lines:
-        frame = pd.concat(typed, names=[BATCH])
-        lines = [f"contract ✗ data/raw\n  {breach}" for breach in _check_across(frame, contract)]
+        lines = [f"contract ✗ data/raw\n  {breach}" for breach in _check_across(keys, targets, contract)]
     if lines:
         raise ContractError("\n".join([*lines, ADVICE]))
-    return frame[list(contract["columns"])].dropna(subset=columns(contract, "target"))
 
 
 def check_file(path: Path, contract: Contract) -> list[Breach]:
     """Every way in which one file breaks the contract; ContractError when it is no table."""
     if not path.is_file():
         raise ProjectError(f"{path} is not a file.")
-    return check(sources.read_batch(path, texts(contract)), contract)[1]
+    forms, pieces = _pieces(path, contract, texts(contract))
+    checker = Checker(contract, forms)
+    for frame in pieces:
+        checker.add(frame)
+    return checker.breaches()
+
+
+def row_hashes(frame: pd.DataFrame, key: list[str] | None = None) -> pd.Series:
+    """One 64-bit number for each row's key, or for all its values if there is no key."""
+    return pd.util.hash_pandas_object(frame[key] if key else frame, index=False)
+
+
+def repeated(keys: np.ndarray) -> np.ndarray:
+    """The values that are there more than once."""
+    ordered = np.sort(keys)
+    return np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
+
+
+def _pieces(path: Path, contract: Contract, texts: Sequence[str] = ()) -> tuple[dict[str, str], Iterator[pd.DataFrame]]:
+    """A file in pieces, and how its dates are written where one piece alone could be read two ways."""
+    pieces = sources.batch_chunks(path, texts)
+    head = list(islice(pieces, 2))
+    dates = [name for name in head[0] if contract["columns"].get(name, {}).get("dtype") == "datetime64[us]"]
+    written = [name for name in dates if pd.api.types.is_string_dtype(head[0][name])]
+    if len(head) == 1 or not written:
+        return {}, chain(head, pieces)
+    return sources.date_forms(sources.batch_chunks(path, texts), written), chain(head, pieces)
+
+
+def _sample(frame: pd.DataFrame, rows: int, settings: Settings) -> pd.DataFrame:
+    """Hashed twice: the first hash decides in `split` which rows are held out."""
+    order = pd.util.hash_array(row_hashes(frame, settings.params.data.key).to_numpy())
+    return frame.iloc[np.sort(np.argsort(order, kind="stable")[:rows])]
 
 
 def texts(contract: Contract) -> list[str]:
@@ -166,14 +283,14 @@ def texts(contract: Contract) -> list[str]:
     return [name for name, rules in contract["columns"].items() if rules["dtype"] == "str"]
 
 
-def _as_type(column: pd.Series, dtype: str) -> pd.Series:
+def _as_type(column: pd.Series, dtype: str, form: str | None) -> pd.Series:
     """The column in a dtype of the contract; a cell that does not read as such is missing."""
     if dtype == "float64":
         return pd.to_numeric(column, errors="coerce").astype("float64")
     if dtype == "boolean":
         return column.astype(str).str.lower().map(BOOLEANS).astype("boolean")
     if dtype.startswith("datetime64"):
-        dates = sources.as_dates(column)
+        dates = sources.to_dates(column, form) if form else sources.as_dates(column)
         return sources.to_dates(column) if dates is None else dates
     return column.where(column.isna(), column.astype(str)).astype("str")
 
@@ -189,18 +306,19 @@ def _check_names(frame: pd.DataFrame, contract: Contract) -> Iterator[Breach]:
 
 
 def _check_values(frame: pd.DataFrame, contract: Contract) -> Iterator[Breach]:
-    """What pandera says of the values, one breach for each column and rule."""
+    """What pandera says of the values, column by column; of the keys, Checker does."""
     import pandera.pandas as pa
 
     try:
         _schema(contract).validate(frame.reset_index(drop=True), lazy=True)
     except pa.errors.SchemaErrors as errors:
-        cases = errors.failure_cases.groupby(["column", "check"], sort=False, dropna=False)
-        for (column, rule), failed in cases:
-            name = ", ".join(contract["unique"]) if rule == "multiple_fields_uniqueness" else str(column)
-            row = failed["index"].iloc[0]
-            problem = _describe(frame, contract, name, str(rule), failed)
-            yield Breach(name, None if pd.isna(row) else int(row) + 1, problem)
+        for (column, rule), failed in errors.failure_cases.groupby(["column", "check"], sort=False, dropna=False):
+            for problem, cells in _name(failed, str(rule), contract["columns"].get(column, {})):
+                row, value = cells["index"].min(), cells["failure_case"].iloc[0]
+                example = "" if pd.isna(value) else _shown(value)
+                yield Breach(
+                    str(column), None if pd.isna(row) else int(row) + 1, problem, len(cells), len(frame), example
+                )
 
 
 def _schema(contract: Contract) -> Any:
@@ -208,7 +326,7 @@ def _schema(contract: Contract) -> Any:
     import pandera.pandas as pa
     from pandera.io.pandas_io import deserialize_schema
 
-    plain = deepcopy(contract)
+    plain = deepcopy(contract) | {"unique": None}
     for name, rules in plain["columns"].items():
         for ours in ("role", "why", "typical", "spacing"):
             rules.pop(ours, None)
@@ -221,39 +339,31 @@ def _schema(contract: Contract) -> Any:
         raise ProjectError(f"{FILE} has a check that pandera cannot read: {error}") from None
 
 
-def _describe(frame: pd.DataFrame, contract: Contract, name: str, rule: str, failed: pd.DataFrame) -> str:
-    share = f"{len(failed):,} of {len(frame):,}"
-    if rule == "multiple_fields_uniqueness":
-        return f"the key is there more than once, in {share} rows"
-    if rule == "not_nullable":
-        return f"{share} missing"
-    if rule.startswith("isin"):
-        values = ", ".join(f'"{value}"' for value in failed["failure_case"].unique()[:3])
-        return f"new value {values} in {len(failed):,} rows"
-    if rule.startswith("in_range"):
-        return _describe_range(frame[name], contract["columns"][name])
-    return f"{share} fail {rule}"
-
-
-def _describe_range(values: pd.Series, rules: Contract) -> str:
-    if np.isinf(values).any():
-        return f"{_of(np.isinf(values))} infinite"
-    low, high = rules["in_range"]["min_value"], rules["in_range"]["max_value"]
-    sides = {f"above {high:g}": values > high, f"below {low:g}": values < low}
-    said = ", ".join(f"{_of(bad)} {words}" for words, bad in sides.items() if bad.any())
-    usual, median = np.median(rules.get("typical") or [low, high]), values.median()
-    hint = ""
-    if usual and median and 4 < abs(median / usual) < 1e5:
-        hint = f". The median is {median / usual:.0f} times the usual: has the unit changed?"
-    return f"{said} ({values.min():g} to {values.max():g}){hint}"
+def _name(failed: pd.DataFrame, rule: str, rules: Contract) -> Iterator[tuple[str, pd.DataFrame]]:
+    """What is wrong, in words, and the cells of which it is true."""
+    if rule.startswith("in_range") and rules["dtype"] == "float64":
+        values, low, high = (
+            failed["failure_case"].astype(float),
+            *(rules["in_range"][f"{end}_value"] for end in ("min", "max")),
+        )
+        infinite = np.isinf(values)
+        sides = {
+            "infinite": infinite,
+            f"above {high:g}": ~infinite & (values > high),
+            f"below {low:g}": ~infinite & (values < low),
+        }
+        yield from ((words, failed[bad]) for words, bad in sides.items() if bad.any())
+    elif rule.startswith("isin"):
+        yield "with a new value", failed
+    else:
+        yield "missing" if rule == "not_nullable" else f"fail {rule}", failed
 
 
 def _check_time(frame: pd.DataFrame, contract: Contract) -> Iterator[Breach]:
     tomorrow = pd.Timestamp.now("UTC").tz_localize(None) + pd.Timedelta(days=1)
     for name in columns(contract, "time"):
-        if name in frame and (future := frame[name] > tomorrow).any():
-            problem = f"{_of(future)} in the future, the latest {frame[name].max():%Y-%m-%d}"
-            yield Breach(name, _first(future), problem)
+        if name in frame:
+            yield from _breach(name, "in the future", frame[name] > tomorrow, frame[name])
 
 
 def _check_medians(frame: pd.DataFrame, contract: Contract) -> Iterator[Breach]:
@@ -265,21 +375,25 @@ def _check_medians(frame: pd.DataFrame, contract: Contract) -> Iterator[Breach]:
                 yield Breach(name, None, f"the median is {median:g}, and {usual}: has the unit changed?")
 
 
-def _check_across(frame: pd.DataFrame, contract: Contract) -> Iterator[Breach]:
+def _check_across(keys: dict[str, np.ndarray], targets: set[Any], contract: Contract) -> Iterator[Breach]:
     """Keys that are in two batches, and a target with nothing to learn."""
-    if contract["unique"]:
-        twice = frame.duplicated(contract["unique"], keep=False)
-        if twice.any():
-            batches = ", ".join(sorted(set(frame.index[twice].get_level_values(BATCH)))[:3])
-            yield Breach(", ".join(contract["unique"]), None, f"{_of(twice)} keys are in several batches: {batches}")
-    [target] = columns(contract, "target")
-    if frame[target].nunique() < 2:
-        yield Breach(target, None, "it has one value only: nothing can be learnt")
+    twice = repeated(np.concatenate(list(keys.values())))
+    if bad := {name: count for name, part in keys.items() if (count := int(np.isin(part, twice).sum()))}:
+        batches, rows = ", ".join(list(bad)[:3]), sum(map(len, keys.values()))
+        problem = f"{sum(bad.values()):,} of {rows:,} keys are in several batches: {batches}"
+        yield Breach(", ".join(contract["unique"]), None, problem)
+    if len(targets) < 2:
+        yield Breach(columns(contract, "target")[0], None, "it has one value only: nothing can be learnt")
 
 
-def _of(bad: pd.Series) -> str:
-    return f"{int(bad.sum()):,} of {len(bad):,}"
+def _breach(column: str, problem: str, bad: Any, values: pd.Series | None = None) -> list[Breach]:
+    """The breach that a mask of rows stands for, with the first of their values; none where no row is bad."""
+    rows = np.flatnonzero(bad)
+    if not len(rows):
+        return []
+    example = "" if values is None else _shown(values.iloc[rows[0]])
+    return [Breach(column, int(rows[0]) + 1, problem, len(rows), len(bad), example)]
 
 
-def _first(bad: pd.Series) -> int:
-    return int(np.flatnonzero(bad.to_numpy())[0]) + 1
+def _shown(value: Any) -> str:
+    return repr(value) if isinstance(value, str) else str(value)

@@ -217,11 +217,12 @@ def blocks(table: pd.DataFrame, settings: Settings) -> np.ndarray:
 
 
 def folds(table: pd.DataFrame, count: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Rows to train and to test on: each fold's dates follow those that it was trained on."""
+    """Rows to train and to test on: each fold's dates follow those that it was trained on, at least half of all."""
     from sklearn.model_selection import TimeSeriesSplit
 
     date = np.unique(_date(table), return_inverse=True)[1]
-    days = TimeSeriesSplit(count).split(np.arange(date.max() + 1))
+    dates = date.max() + 1
+    days = TimeSeriesSplit(count, test_size=max(1, dates // (2 * count))).split(np.arange(dates))
     origin = date - table.index.get_level_values("horizon")
     return [
         (np.flatnonzero(date <= train[-1]), np.flatnonzero(np.isin(date, test) & (origin >= train[-1])))

@@ -3,21 +3,31 @@
 import os
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from io import BytesIO
 from json import dumps
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import fsspec
 import pandas as pd
 import pyarrow as pa
+from fsspec.implementations.local import LocalFileSystem
 from pyarrow import csv, json, parquet
 
 from ..persistence import write
 from ..settings import COMMAND, ContractError, ProjectError, Settings, closest
 
 ENDINGS = (".csv", ".parquet", ".jsonl", ".ndjson")
-ROWS = 100_000  # of a piece
-BLOCK = 1 << 28  # bytes of a text file whose columns get their types together
+BLOCK = 1 << 21  # bytes of a text file that are parsed together; Arrow holds dozens of blocks at a time
+ROWS = 250_000  # of a chunk
+FORMS = ("ISO8601", "%Y/%m/%d", "%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y")  # of dates that are text
+# What a column of a CSV file may be, the first that all its cells read as.
+TYPES = (
+    *(pa.null(), pa.int64(), pa.bool_(), pa.date32(), pa.time32("s"), pa.timestamp("s"), pa.timestamp("ns")),
+    *(pa.float64(), pa.string(), pa.binary()),
+)
 
 
 def read(address: str, *, root: Path) -> pd.DataFrame:
@@ -31,8 +41,12 @@ def read(address: str, *, root: Path) -> pd.DataFrame:
     return pd.concat([frame for _, frame in _read_files(address, root)], ignore_index=True)
 
 
-def chunks(address: str, *, root: Path, texts: Sequence[str] = (), rows: int) -> Iterator[pd.DataFrame]:
-    """The table behind an address in pieces of at most so many rows, so that memory stays flat."""
+def chunks(address: str, *, root: Path, texts: Sequence[str] = (), rows: int = ROWS) -> Iterator[pd.DataFrame]:
+    """The table behind an address in pieces of at most so many rows, so that memory stays flat.
+
+    A column of a file has one type in all its pieces; whole numbers are `Int64`, which may be missing. SQL has the
+    types of each piece.
+    """
     for _, frame in pieces(address, root=root, texts=texts, rows=rows):
         yield frame
 
@@ -45,20 +59,22 @@ def pieces(
         for frame in _read_sql(address, root, rows):
             yield "", frame
         return
-    try:
-        there, found = find(address, root)
-        for name, path in _named(found).items():
-            with there.open(path, "rb") as file:
-                for frame in _chunks(file, Path(path).name, texts, rows):
-                    yield name, frame
-    except (OSError, ValueError, ImportError) as error:
-        raise ProjectError(f"{masked(address)} does not open: {masked(str(error))}") from None
+    with _reachable(address):
+        for name, path in _find_files(address, root):
+            for frame in batch_chunks(path, texts, rows):
+                yield name, frame
 
 
 def read_batch(path: Path, texts: Sequence[str] = ()) -> pd.DataFrame:
     """One file as a table, some columns as text; ContractError when it is none, is ragged or holds no row."""
-    with path.open("rb") as file:
-        return _parse(file, path.name, texts)
+    return _as_frame(pa.Table.from_batches(_parse(path, texts, ROWS)))
+
+
+def batch_chunks(path: Path, texts: Sequence[str] = (), rows: int = ROWS) -> Iterator[pd.DataFrame]:
+    """The same in pieces, as `chunks` has them."""
+    for batch in _parse(path, texts, rows):
+        for start in range(0, batch.num_rows, rows):
+            yield _as_frame(pa.table(batch.slice(start, rows)), {pa.int64(): pd.Int64Dtype()})
 
 
 def pull(settings: Settings) -> list[Path]:
@@ -106,12 +122,22 @@ def as_dates(column: pd.Series) -> pd.Series | None:
         return None
     if not text.head(50).astype(str).str.contains(r"^\d{1,4}[-/.]\d").all():
         return None
-    for form in ("ISO8601", "%Y/%m/%d", "%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y"):
+    for form in FORMS:
         if to_dates(text.head(50), form).notna().all():
             dates = to_dates(column, form)
             if dates.count() == len(text):
                 return dates
     return None
+
+
+def date_forms(frames: Iterator[pd.DataFrame], names: Sequence[str]) -> dict[str, str]:
+    """The first of the usual forms that all dates of a column are written in, over all frames; else `mixed`."""
+    left = {name: list(FORMS) for name in names}
+    for frame in frames:
+        for name, forms in left.items():
+            text = frame[name].dropna()
+            forms[:] = [form for form in forms if to_dates(text, form).notna().all()]
+    return {name: (forms or ["mixed"])[0] for name, forms in left.items()}
 
 
 def to_dates(column: pd.Series, form: str = "mixed") -> pd.Series:
@@ -148,13 +174,25 @@ def _months(frame: pd.DataFrame, time: str) -> pd.Series:
     return dates.dt.strftime("%Y-%m")
 
 
+def _read_files(address: str, root: Path) -> Iterator[tuple[str, pd.DataFrame]]:
+    with _reachable(address):
+        for name, path in _find_files(address, root):
+            yield name, read_batch(path)
+
+
+@contextmanager
+def _reachable(address: str) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError, ImportError) as error:
+        raise ProjectError(f"{masked(address)} does not open: {masked(str(error))}") from None
+
+
 def filesystem(address: str, root: Path) -> tuple[Any, str]:
     """Where the address leads, as fsspec has it, and the path there."""
     address = expand(address)
-    try:
+    with _reachable(address):
         found: tuple[Any, str] = fsspec.core.url_to_fs(address if "://" in address else str(root / address))
-    except (OSError, ValueError, ImportError) as error:
-        raise ProjectError(f"{masked(address)} does not open: {masked(str(error))}") from None
     return found
 
 
@@ -170,14 +208,16 @@ def find(address: str, root: Path) -> tuple[Any, list[str]]:
     return there, sorted(found)
 
 
-def _read_files(address: str, root: Path) -> Iterator[tuple[str, pd.DataFrame]]:
-    try:
-        there, found = find(address, root)
-        for name, path in _named(found).items():
-            with there.open(path, "rb") as file:
-                yield name, _parse(file, Path(path).name)
-    except (OSError, ValueError, ImportError) as error:
-        raise ProjectError(f"{masked(address)} does not open: {masked(str(error))}") from None
+def _find_files(address: str, root: Path) -> Iterator[tuple[str, Path]]:
+    """Each file behind an address, with the name of its batch; one that is far away is here for as long as it is read."""
+    there, found = find(address, root)
+    for name, path in _named(found).items():
+        if isinstance(there, LocalFileSystem):
+            yield name, Path(path)
+            continue
+        with TemporaryDirectory() as folder:
+            there.get_file(path, copy := str(Path(folder, Path(path).name)))
+            yield name, Path(copy)
 
 
 def _named(paths: list[str]) -> dict[str, str]:
@@ -190,39 +230,31 @@ def _named(paths: list[str]) -> dict[str, str]:
     return dict(sorted(names.items()))
 
 
-def _chunks(file: Any, name: str, texts: Sequence[str], rows: int) -> Iterator[pd.DataFrame]:
-    if name.endswith(".parquet") and file.read(4) == b"PAR1":
-        for batch in parquet.ParquetFile(pa.PythonFile(file)).iter_batches(rows):
-            yield _as_frame(pa.table(batch))
-    else:
-        frame = _parse(file, name, texts)
-        yield from (frame[start : start + rows].reset_index(drop=True) for start in range(0, len(frame), rows))
-
-
-def _parse(file: Any, name: str, texts: Sequence[str] = ()) -> pd.DataFrame:
-    """A file as a frame: text stays text, nothing is executed, every row has all its cells."""
-    file.seek(0)
-    start = file.read(2)
-    file.seek(0)
-    if start[:1] == b"\x80" or not name.endswith(ENDINGS):
+def _parse(path: Path, texts: Sequence[str], rows: int) -> Iterator[pa.RecordBatch]:
+    """A file in pieces of one schema: text stays text, nothing is executed, every row has all its cells."""
+    name = path.name
+    with path.open("rb") as file:
+        start = file.read(1)
+    if start == b"\x80" or not name.endswith(ENDINGS):
         raise ContractError(
             f"{name} is not a table of CSV, Parquet or JSON lines. A pickle is never opened: loading one runs code."
         )
+    found = 0
     try:
         if name.endswith(".parquet"):
-            table = parquet.read_table(pa.PythonFile(file))
-        elif name.endswith(".csv"):
-            table = _parse_csv(file, texts)
+            batches = parquet.ParquetFile(path).iter_batches(rows)
         else:
-            table = json.read_json(file, json.ReadOptions(use_threads=False, block_size=BLOCK))
-    except (pa.ArrowInvalid, UnicodeDecodeError) as error:
-        reason = re.sub(r"CSV parse error: Row #(\d+)", _row, str(error)).splitlines()[0]
+            batches = _parse_csv(path, texts) if name.endswith(".csv") else _parse_json(path)
+        for batch in batches:
+            if len(set(batch.schema.names)) < batch.num_columns:
+                raise ContractError(f"{name}: two columns have the same name.")
+            found += batch.num_rows
+            yield batch
+    except (pa.ArrowInvalid, pa.ArrowTypeError, UnicodeDecodeError) as error:
+        reason = re.sub(r"(?:CSV parse error: )?Row #(\d+)", _row, str(error)).splitlines()[0]
         raise ContractError(f"{name}: {reason}") from None
-    if table.num_rows == 0:
+    if not found:
         raise ContractError(f"{name}: it holds no row, only a header.")
-    if len(set(table.column_names)) < table.num_columns:
-        raise ContractError(f"{name}: two columns have the same name.")
-    return _as_frame(table)
 
 
 def _row(match: re.Match[str]) -> str:
@@ -230,7 +262,7 @@ def _row(match: re.Match[str]) -> str:
     return f"row {int(match[1]) - 1}"
 
 
-def _as_frame(table: pa.Table) -> pd.DataFrame:
+def _as_frame(table: pa.Table, kinds: dict[pa.DataType, Any] | None = None) -> pd.DataFrame:
     """Plain columns: decimals as floats, lists and records as JSON text, no index of pandas."""
     columns = {}
     for position, (name, values) in enumerate(zip(table.column_names, table.columns, strict=True)):
@@ -244,25 +276,61 @@ def _as_frame(table: pa.Table) -> pd.DataFrame:
             values = pa.chunked_array([pa.array(texts, pa.string())])
         if not name.startswith("__index_level_"):
             columns[name or f"Unnamed: {position}"] = values
-    return pa.table(columns).to_pandas(date_as_object=False)
+    return pa.table(columns).to_pandas(date_as_object=False, types_mapper=kinds and kinds.get)
 
 
-def _parse_csv(file: Any, texts: Sequence[str]) -> pa.Table:
-    """Types are found by column; where cells disagree all stay text, and the contract says which."""
-    options = csv.ConvertOptions(column_types=dict.fromkeys(texts, pa.string()), strings_can_be_null=True)
+def _parse_csv(path: Path, texts: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    """A column has the first of TYPES that all its cells read as; a file of several blocks is read twice for that."""
+    reader = _open_csv(path, dict.fromkeys(texts, pa.string()))
+    if path.stat().st_size > BLOCK:
+        names = reader.schema.names
+        types = dict(zip(names, reader.schema.types, strict=True))
+        while (column := _misfit(path, types)) is not None:
+            kind = types[names[column]]
+            later = TYPES[TYPES.index(kind) + 1 :] if kind in TYPES else ()
+            types[names[column]] = next(iter(later), pa.string())
+        reader = _open_csv(path, types)
+    yield from reader
+
+
+def _open_csv(path: Path, types: dict[str, pa.DataType]) -> csv.CSVStreamingReader:
+    options = csv.ConvertOptions(column_types=types, strings_can_be_null=True)
     parsing = csv.ParseOptions(newlines_in_values=True)
     # One thread: with several, Arrow does not know the number of the row that is ragged.
     reading = csv.ReadOptions(use_threads=False, block_size=BLOCK)
+    return csv.open_csv(path, reading, parsing, options)
+
+
+def _misfit(path: Path, types: dict[str, pa.DataType]) -> int | None:
+    """The number of the first column with a cell that is not of its type."""
     try:
-        return csv.read_csv(file, reading, parsing, options)
+        for _ in _open_csv(path, types):
+            pass
     except pa.ArrowInvalid as error:
-        if "conversion error" not in str(error):
+        if not (column := re.match(r"In CSV column #(\d+): .*conversion error", str(error))):
             raise
-    file.seek(0)
-    names = csv.open_csv(file).schema.names
-    file.seek(0)
-    options.column_types = dict.fromkeys(names, pa.string())
-    return csv.read_csv(file, reading, parsing, options)
+        return int(column[1])
+    return None
+
+
+def _parse_json(path: Path) -> Iterator[pa.RecordBatch]:
+    """Fields and types are those of all lines together; a file of several blocks is read twice for that."""
+    with path.open("rb") as file:
+        blocks = iter(lambda: file.readlines(BLOCK), [])
+        first = _json_table(next(blocks, []))
+        rest = [_json_table(block).schema for block in blocks]
+    if not rest:
+        yield from first.to_batches()
+        return
+    schema = pa.unify_schemas([first.schema, *rest], promote_options="permissive")
+    with path.open("rb") as file:
+        for block in iter(lambda: file.readlines(BLOCK), []):
+            yield from _json_table(block, schema).to_batches()
+
+
+def _json_table(lines: list[bytes], schema: pa.Schema | None = None) -> pa.Table:
+    reading = json.ReadOptions(use_threads=False, block_size=2 * BLOCK)
+    return json.read_json(BytesIO(b"".join(lines)), reading, json.ParseOptions(explicit_schema=schema))
 
 
 def database(address: str, root: Path) -> tuple[Any, str]:

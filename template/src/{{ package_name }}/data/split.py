@@ -49,7 +49,7 @@ def split(frame: pd.DataFrame, settings: Settings) -> Split:
     contract = contracts.load(settings.root)
     holdout = contracts.coerce(holdout.reindex(columns=frame.columns), contract)[0]
     key = contract["unique"]
-    held = row_hashes(frame, key).isin(row_hashes(holdout, key))
+    held = contracts.row_hashes(frame, key).isin(contracts.row_hashes(holdout, key))
     window = _window(frame, held, holdout, known, settings)
     train = frame[~held & ~window]
     check_overlap(train, holdout, key)
@@ -60,16 +60,11 @@ def split(frame: pd.DataFrame, settings: Settings) -> Split:
 
 def check_overlap(train: pd.DataFrame, holdout: pd.DataFrame, key: list[str] | None = None) -> None:
     """ProjectError when a row of the holdout, told by its key, is among the training rows."""
-    shared = row_hashes(train, key).isin(row_hashes(holdout, key)).sum()
+    shared = contracts.row_hashes(train, key).isin(contracts.row_hashes(holdout, key)).sum()
     if shared:
         raise ProjectError(
             f"{shared:,} rows of the frozen holdout are among the training rows: the verdict would flatter the model."
         )
-
-
-def row_hashes(frame: pd.DataFrame, key: list[str] | None = None) -> pd.Series:
-    """One 64-bit number for each row's key, or for all its values if there is no key."""
-    return pd.util.hash_pandas_object(frame[key] if key else frame, index=False)
 
 
 def _is_held(frame: pd.DataFrame, settings: Settings) -> pd.Series:
@@ -79,7 +74,7 @@ def _is_held(frame: pd.DataFrame, settings: Settings) -> pd.Series:
         cut = days.sort_values().iloc[int(len(days) * (1 - data.holdout))]
         held = days >= cut
     else:
-        held = row_hashes(frame, data.key) / 2.0**64 < data.holdout
+        held = contracts.row_hashes(frame, data.key) / 2.0**64 < data.holdout
     if not 0 < held.sum() < len(held):
         raise ProjectError(
             f"{len(frame):,} rows cannot be split: too few, or all on one day. Set data.time to '' in params.yaml."

@@ -1,6 +1,6 @@
 """Scores with intervals, paired differences, slices, calibration and importance."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
@@ -8,8 +8,10 @@ import numpy as np
 import pandas as pd
 
 from ..metrics import METRICS, Metric
+from ..settings import ComputeParams
 
 RESAMPLES = 1000
+SPREAD = 10  # parts from which on a bootstrap is spread over processes; fewer are done before those have started
 MOST_ROWS = 20_000  # rows that are resampled; more make the interval narrower than anyone can use
 
 
@@ -33,6 +35,7 @@ class Judge:
     metric: str
     classes: list[Any]
     random_state: int = 0
+    compute: ComputeParams = field(default_factory=ComputeParams)
 
     @property
     def score(self) -> Metric:
@@ -81,15 +84,8 @@ def bootstrap(
         y, prediction = y[rows], prediction[rows]
         other = None if other is None else other[rows]
         blocks = None if blocks is None else blocks[rows]
-    units = len(y) if blocks is None else int(blocks.max()) + 1
-    found = []
-    for chunk, size in enumerate(_chunks(resamples, len(y))):
-        weights = _weights((judge.random_state, chunk), size, units)
-        if blocks is not None:
-            weights = weights[:, blocks]
-            weights = weights[weights.any(axis=1)]  # of few blocks none may be drawn
-        scores = judge.score(y, prediction, weights)
-        found.append(scores if other is None else scores - judge.score(y, other, weights))
+    jobs = [(judge, y, prediction, other, blocks, *part) for part in enumerate(_chunks(resamples, len(y)))]
+    found = _spread(judge, jobs) if len(jobs) >= SPREAD else [_resample(*job) for job in jobs]
     value = judge.point(y, prediction) - (0.0 if other is None else judge.point(y, other))
     low, high = np.nanquantile(np.concatenate(found), [tail, 1 - tail])
     return Interval(value, float(low), float(high))
@@ -155,6 +151,33 @@ def confusion(judge: Judge, y: np.ndarray, prediction: np.ndarray) -> dict[str, 
     counts = np.zeros((len(judge.classes),) * 2, dtype=int)
     np.add.at(counts, (y, prediction.argmax(axis=1)), 1)
     return {"labels": [str(label) for label in judge.classes], "counts": counts.tolist()}
+
+
+def _spread(judge: Judge, jobs: list[tuple[Any, ...]]) -> list[np.ndarray]:
+    from joblib import Parallel, delayed
+
+    from .compute import spread
+
+    with spread(judge.compute):
+        return list(Parallel()(delayed(_resample)(*job) for job in jobs))
+
+
+def _resample(
+    judge: Judge,
+    y: np.ndarray,
+    prediction: np.ndarray,
+    other: np.ndarray | None,
+    blocks: np.ndarray | None,
+    chunk: int,
+    size: int,
+) -> np.ndarray:
+    """The scores, or differences, of one part of the resamples, seeded by its number."""
+    weights = _weights((judge.random_state, chunk), size, len(y) if blocks is None else int(blocks.max()) + 1)
+    if blocks is not None:
+        weights = weights[:, blocks]
+        weights = weights[weights.any(axis=1)]  # of few blocks none may be drawn
+    scores = judge.score(y, prediction, weights)
+    return scores if other is None else scores - judge.score(y, other, weights)
 
 
 @lru_cache(maxsize=1)

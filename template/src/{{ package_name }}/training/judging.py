@@ -165,7 +165,7 @@ def self_test(settings: Settings) -> gates.SelfTest:
 def judge_of(settings: Settings, contract: contracts.Contract) -> evaluate.Judge:
     training = settings.params.training
     classes = contract["columns"][settings.params.data.target].get("isin", [False, True])
-    return evaluate.Judge(training.kind, training.metric, classes, training.random_state)
+    return evaluate.Judge(training.kind, training.metric, classes, training.random_state, settings.params.compute)
 
 
 def intended_use(root: Path) -> str:

@@ -166,7 +166,7 @@ def search(settings: Settings) -> dict[str, Any]:
     from sklearn.experimental import enable_halving_search_cv  # noqa: F401
     from sklearn.model_selection import HalvingRandomSearchCV
 
-    from . import judging
+    from . import compute, judging
 
     space = validate(Space, read_yaml(settings.root / SEARCH), str(SEARCH))
     parts, contract = judging.prepare(settings)[0], judging.contracts.load(settings.root)
@@ -181,10 +181,11 @@ def search(settings: Settings) -> dict[str, Any]:
         scoring=judge,
         min_resources=len(train) // 3 if rolling else "exhaust",  # the first days alone are too few to fit
         random_state=settings.params.training.random_state,
-        n_jobs=1,  # gradient boosting takes all cores by itself
+        refit=False,
     )
     try:
-        finder.fit(X, judging.train.target_of(train, settings))
+        with compute.spread(settings.params.compute):
+            finder.fit(X, judging.train.target_of(train, settings))
     except ValueError as error:
         raise ProjectError(f"{SEARCH}: {' '.join(str(error).split())[:300]}") from None
     found = {name.removeprefix("estimator__"): value for name, value in finder.best_params_.items()}

@@ -46,7 +46,7 @@ def inputs(settings: Settings) -> Inputs:
         code=_digest(path for name in CODE if (path := package / name).exists()),
         data=_digest([*raw, root / HOLDOUT, root / contracts.FILE]),
         lock=_digest([root / "uv.lock"]),
-        params=settings.params.model_dump(),
+        params=settings.params.model_dump(exclude={"compute"}),
     )
 
 

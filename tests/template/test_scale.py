@@ -1,0 +1,121 @@
+"""A table larger than memory, and a cluster that takes part of the work: the same answers as on one machine."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from generated import UV, Render, demo, edit, record, run, start
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).resolve().parents[2]
+MAKE_TABLE = str(ROOT / "benchmarks/large_table.py")
+# The most memory (bytes) that a command has, and after it its exit code.
+PEAK = """
+import resource, subprocess, sys
+code = subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL).returncode
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024, code)
+"""
+
+
+def make_table(project: Path, rows: int, *paths: Path) -> None:
+    run(project, str(project / ".venv/bin/python"), MAKE_TABLE, str(rows), *map(str, paths))
+
+
+def peak(project: Path, *command: str) -> int:
+    """The most memory of a command of the project, in bytes, which must succeed."""
+    *_, most, code = run(project, sys.executable, "-c", PEAK, *command).split()
+    assert code == "0"
+    return int(most)
+
+
+@pytest.fixture(scope="module")
+def project(render: Render, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project whose table has 50,000 rows, in its environment, with a contract."""
+    table = tmp_path_factory.mktemp("table") / "table.csv"
+    answers = {"data_uri": str(table), "target": "left", "time_column": "seen", "key_columns": ["id"]}
+    project = render({"project_name": "demo", **answers})
+    run(project, UV, "sync", "--quiet")
+    make_table(project, 50_000, table)
+    start(project)
+    return project
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_memory_of_a_check_hardly_grows_with_the_file(project: Path, tmp_path: Path, ending: str) -> None:
+    """Beside the eight bytes that each row's key takes, and the copies that looking for two of them takes."""
+    peaks = []
+    for millions in (1, 2):
+        path = tmp_path / f"{millions}.{ending}"
+        make_table(project, millions * 1_000_000, path)
+        peaks.append(peak(project, str(project / ".venv/bin/demo"), "data", "check", str(path)))
+    assert peaks[1] < 1.25 * peaks[0], peaks
+    assert peaks[1] < 2**30, peaks
+
+
+def test_a_broken_row_at_the_end_of_a_large_file_is_found(project: Path, tmp_path: Path) -> None:
+    path = tmp_path / "large.csv"
+    make_table(project, 1_000_000, path)
+    rows = path.read_text(encoding="utf-8").splitlines()
+    rows[-1] = rows[1]
+    path.write_text("\n".join(rows) + "\n", encoding="utf-8")
+    said = demo(project, "data", "check", str(path), expect=(30,))
+    assert "id: 2 of 1,000,000 with a key that is there more than once (first in row 1)" in said
+
+
+@contextmanager
+def dask(project: Path) -> Iterator[str]:
+    """A scheduler and two workers, each a process of its own."""
+    command, address = str(project / ".venv/bin/dask"), "tcp://127.0.0.1:28786"
+    place = ("--host", "127.0.0.1", "--port", "28786", "--no-dashboard")
+    worker = (command, "worker", address, "--nthreads", "1", "--no-dashboard")
+    with ExitStack() as stack:
+        for started in ((command, "scheduler", *place), worker, worker):
+            process = stack.enter_context(subprocess.Popen(started, cwd=project, stderr=subprocess.DEVNULL))
+            stack.callback(process.terminate)
+        time.sleep(20)
+        yield address
+
+
+@contextmanager
+def ray(project: Path) -> Iterator[str]:
+    """One node with two workers."""
+    command, address = str(project / ".venv/bin/ray"), "127.0.0.1:26379"
+    head = ("--head", "--port", "26379", "--num-cpus", "2", "--include-dashboard", "false", "--block")
+    with subprocess.Popen([command, "start", *head], cwd=project, stdout=subprocess.DEVNULL) as process:
+        time.sleep(30)
+        yield address
+        process.terminate()
+
+
+@pytest.mark.parametrize("cluster", [dask, ray])
+def test_a_cluster_judges_and_searches_as_one_machine_does(project: Path, cluster: Any) -> None:
+    """With `SPREAD` at one, so that a holdout of 10,000 rows is judged there too."""
+    edit(project / "src/demo/training/evaluate.py", "SPREAD = 10 ", "SPREAD = 1 ")
+    run(project, UV, "sync", "--quiet", "--group", cluster.__name__)
+    demo(project, "pull")
+    here = _answers(project)
+    with cluster(project) as address:
+        there = _answers(project, backend=cluster.__name__, workers=-1, address=address)
+    run(project, "git", "checkout", "src")
+    assert here == there
+
+
+def _answers(project: Path, **compute: Any) -> list[Any]:
+    path = project / "params.yaml"
+    before = path.read_text(encoding="utf-8")
+    path.write_text(yaml.safe_dump(yaml.safe_load(before) | {"compute": compute}), encoding="utf-8")
+    found = record(project, "gate")
+    demo(project, "search")
+    path.write_text(before, encoding="utf-8")
+    best = (project / "training/experiments/best.yaml").read_text(encoding="utf-8")
+    gates = [gate for gate in found["gates"] if gate["name"] != "latency"]
+    return [best, found["id"], found["scores"], found["slices"], gates]
