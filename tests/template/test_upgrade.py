@@ -22,7 +22,9 @@ OWN_TABLE = {
     "time_column": "Date d'achat",
     "key_columns": ["Kunden Nr."],
 }
-# What people do to their projects: a line at the end of files of each kind.
+# What people do to their projects: a line in files of each kind, at the end or where a release that came since has
+# nothing new (where it has, git shows a conflict, as it should).
+PLACES = {"README.md": "# demo\n", ".github/workflows/ci.yml": "      - run: uv sync --locked\n"}
 EDITS = {
     "README.md": "Ask the churn team before you merge.",
     "pyproject.toml": "# we also need lightgbm",
@@ -102,7 +104,10 @@ def test_typical_edits_stay(releases: tuple[Path, list[str]], tmp_path: Path) ->
         project = render(repository, tmp_path / tag / "demo", tag, {})
         for name, line in EDITS.items():
             path = project / name
-            path.write_text(f"{path.read_text('utf-8')}{line}\n", encoding="utf-8", newline="\n")
+            text = path.read_text("utf-8")
+            place = PLACES.get(name, text)
+            assert place in text
+            path.write_text(text.replace(place, f"{place}{line}\n", 1), "utf-8", newline="\n")
         (project / "notes.md").write_text("ours\n", encoding="utf-8")
         start(project)
         update(project)
