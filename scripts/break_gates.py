@@ -224,6 +224,7 @@ BREAKS = [
         f"{PACKAGE}/training/champion.py",
         replaced('!= record.model["md5"]:', "== 0:"),
     ),
+    Break("signed champions", f"{PACKAGE}/training/signing.py", returns("_is_by", "True")),
     Break(
         "a champion's own code",
         f"{PACKAGE}/persistence.py",

@@ -13,7 +13,7 @@ from typing import Any
 
 from .. import persistence
 from ..settings import COMMAND, ProjectError, Settings, flatten, put
-from . import rounds, versions
+from . import rounds, signing, versions
 
 FOLDERS = {
     "dev": Path("deployment"),
@@ -54,26 +54,33 @@ def content(root: Path, pointer: Pointer, environment: str = "dev") -> bytes:
 
 
 def load_model(root: Path, pointer: Pointer, environment: str = "dev") -> Any:
-    """The champion's estimator, once `content` has found its file to be the one promoted."""
-    content(root, pointer, environment)
-    return persistence.load(root / FOLDERS[environment] / MODEL.name, root=root, code=root / CODE / pointer["id"])
+    """The champion's estimator, once its file is found to be the one promoted, and signed where that is asked for."""
+    code = root / CODE / pointer["id"]
+    signing.check(root, pointer, content(root, pointer, environment), code)
+    return persistence.load(root / FOLDERS[environment] / MODEL.name, root=root, code=code)
 
 
 def promote(settings: Settings, id_: str) -> rounds.Round:
-    """Makes the model of a round the champion. A round that the gates did not let through is refused."""
+    """Makes the model of a round the champion; of the champion itself, signs it anew.
+
+    A round that the gates did not let through is refused.
+    """
     record, root = rounds.load(settings, id_), settings.root
     if record.verdict != "promote":
         raise ProjectError(f"Round {id_} may not be promoted, its verdict is {record.verdict}: {record.reason}")
     before = load(root)
-    if (before or {}).get("id") != record.champion:
+    if before and before["id"] == id_:
+        before = before["previous"]
+    elif (before or {}).get("id") != record.champion:
         rival = f"Round {id_} was judged against champion {record.champion}"
         raise ProjectError(f"{rival}, which is no longer the champion. Run it again.")
     source = rounds.folder(root, id_) / "model.skops"
     if not source.exists() or persistence.md5(source.read_bytes()) != record.model["md5"]:
         raise ProjectError(f"{source} is gone or another: `reproduce {id_}` makes it again.")
+    signature = signing.sign(root, id_, record.verdict, source.read_bytes(), source.parent / "code")
     for path in source.parent.glob("code/*.py"):
         persistence.write(root / CODE / id_ / path.name, path.read_bytes())
-    _point(root, _pointer(record, root, before), source.read_bytes())
+    _point(root, _pointer(record, root, before) | signature, source.read_bytes())
     _write_params(root, record.overrides)
     return record
 
