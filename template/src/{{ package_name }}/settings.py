@@ -91,6 +91,8 @@ class Params(Section):
         is_forecast = self.training.task == "forecasting"
         if is_forecast != (self.forecast is not None):
             raise ValueError("the section forecast and training.task: forecasting belong together")
+        if is_forecast and self.data.max_rows:
+            raise ValueError("data.max_rows: a forecast needs every date; give it fewer series or a shorter history")
         if is_forecast and (not self.data.time or self.data.time not in self.data.key):
             raise ValueError("forecasting needs data.time, and data.key: the columns that name a series, and the time")
         return self

@@ -5,6 +5,7 @@ what the workers of both clusters have by default. They need this package instal
 pickled on its way, between processes of one owner; nothing is kept.
 """
 
+import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -56,6 +57,8 @@ def _connect_dask(address: str) -> None:
 
 
 def _connect_ray(address: str) -> None:
+    # Under `uv run`, Ray would pack the project and make its environment anew for every worker.
+    os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
     import ray
     from ray.util.joblib import register_ray
 
