@@ -111,12 +111,12 @@ def serve(project: Path, task: str, served: Path) -> None:
     assert out.read_text(encoding="utf-8").count("\n") > 1
     question = (
         "import csv, json, sys; from fastapi.testclient import TestClient; "
-        "from demo.serving.app import create_app; "
+        "from demo import settings; from demo.serving import app; project = settings.load(); "
         f"rows = list(csv.DictReader(open('{SAMPLE}')))[-60:]; "
         "number = lambda v: float(v) if v.replace('.', '').lstrip('-').isdigit() else v; "
         "keep = lambda k: k != sys.argv[1] or sys.argv[2] == 'forecasting'; "
         "body = {'rows': [{k: number(v) for k, v in row.items() if keep(k)} for row in rows]}; "
-        "client = TestClient(create_app()); answer = client.post('/predict', json=body); "
+        "client = TestClient((project.forecasts or app).create_app(project)); answer = client.post('/predict', json=body); "
         "print(answer.status_code, json.dumps(answer.json())); "
         "print(client.get('/ready').json()['model'])"
     )
