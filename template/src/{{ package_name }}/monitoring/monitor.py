@@ -108,6 +108,7 @@ def watch(
     settings: Settings, address: str | None = None, environment: str = "dev"
 ) -> tuple[Watch, Scene, dict[str, pd.DataFrame]]:
     """The newest windows behind an address, judged; beside it what it was judged by, and the rows."""
+    _refuse_forecasts(settings)
     live, limits = predict.load(settings.root, environment), load_limits(settings.root)
     try:
         rows = served(address or limits.uri, live.contract, limits, settings.root)
@@ -117,6 +118,11 @@ def watch(
     truth = labels(settings, live.contract, rows)
     looks = [look for window in rows for look in look_at(scene, window, rows[window], truth)]
     return conclude(scene, rows, looks), scene, rows
+
+
+def _refuse_forecasts(settings: Settings) -> None:
+    if settings.forecasts:
+        raise ProjectError("monitor does not watch forecasts: what they miss shows in the next round's newest window.")
 
 
 def make_scene(settings: Settings, live: predict.Champion, limits: Limits, rows: dict[str, pd.DataFrame]) -> Scene:
@@ -179,6 +185,7 @@ def conclude(scene: Scene, rows: dict[str, pd.DataFrame], looks: list[Look]) -> 
 
 def self_test(settings: Settings) -> SelfTest:
     """How often the alarm rings on n neighbouring windows of the past, held against the rest of it."""
+    _refuse_forecasts(settings)
     live, limits = predict.load(settings.root), load_limits(settings.root)
     past = load_past(settings, live, limits, limits.min_rows)
     past = replace(past, size=int(past.windows.value_counts().median()))
