@@ -141,7 +141,7 @@ def check(frame: pd.DataFrame, contract: Contract) -> tuple[pd.DataFrame, list[B
 
 
 class Checker:
-    """Checks a table that comes in pieces, and says at the end what is wrong with all of it.
+    """Checks a table that comes in chunks, and says at the end what is wrong with all of it.
 
     It keeps eight bytes of each row, a hash of its key: of ten million different keys, two have the same hash with
     a chance of three in a million. Medians are those of MEDIAN_ROWS random rows, if there are more.
@@ -154,7 +154,7 @@ class Checker:
         self.sample, self.chances = pd.DataFrame(), np.empty(0)
 
     def add(self, frame: pd.DataFrame) -> pd.DataFrame:
-        """The piece in the contract's types."""
+        """The chunk in the contract's types."""
         typed, found = coerce(frame, self.contract, self.forms)
         names = list(_check_names(frame, self.contract))
         found += names
@@ -210,7 +210,7 @@ def check_batches(settings: Settings) -> pd.DataFrame:
 
 
 def typed_batches(settings: Settings) -> Iterator[tuple[str, pd.DataFrame]]:
-    """Each batch in pieces of typed rows that have a target; after the last, ContractError if anything is wrong."""
+    """Each batch in chunks of typed rows that have a target; after the last, ContractError if anything is wrong."""
     contract, data = load(settings.root), settings.params.data
     if [data.target] != columns(contract, "target") or (data.time and data.time not in contract["columns"]):
         raise ProjectError(
@@ -220,9 +220,9 @@ def typed_batches(settings: Settings) -> Iterator[tuple[str, pd.DataFrame]]:
     targets: set[Any] = set()
     lines: list[str] = []
     for path in sources.batch_paths(settings.root):
-        forms, pieces = _pieces(path, contract)
+        forms, chunks = _chunks(path, contract)
         checker = Checker(contract, forms)
-        for frame in pieces:
+        for frame in chunks:
             typed = checker.add(frame)
             if not checker.found:
                 typed = typed.set_axis(range(checker.rows - len(typed), checker.rows))
@@ -243,9 +243,9 @@ def check_file(path: Path, contract: Contract) -> list[Breach]:
     """Every way in which one file breaks the contract; ContractError when it is no table."""
     if not path.is_file():
         raise ProjectError(f"{path} is not a file.")
-    forms, pieces = _pieces(path, contract, texts(contract))
+    forms, chunks = _chunks(path, contract, texts(contract))
     checker = Checker(contract, forms)
-    for frame in pieces:
+    for frame in chunks:
         checker.add(frame)
     return checker.breaches()
 
@@ -261,15 +261,15 @@ def repeated(keys: np.ndarray) -> np.ndarray:
     return np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
 
 
-def _pieces(path: Path, contract: Contract, texts: Sequence[str] = ()) -> tuple[dict[str, str], Iterator[pd.DataFrame]]:
-    """A file in pieces, and how its dates are written where one piece alone could be read two ways."""
-    pieces = sources.batch_chunks(path, texts)
-    head = list(islice(pieces, 2))
+def _chunks(path: Path, contract: Contract, texts: Sequence[str] = ()) -> tuple[dict[str, str], Iterator[pd.DataFrame]]:
+    """A file in chunks, and how its dates are written where one chunk alone could be read two ways."""
+    chunks = sources.batch_chunks(path, texts)
+    head = list(islice(chunks, 2))
     dates = [name for name in head[0] if contract["columns"].get(name, {}).get("dtype") == "datetime64[us]"]
     written = [name for name in dates if pd.api.types.is_string_dtype(head[0][name])]
     if len(head) == 1 or not written:
-        return {}, chain(head, pieces)
-    return sources.date_forms(sources.batch_chunks(path, texts), written), chain(head, pieces)
+        return {}, chain(head, chunks)
+    return sources.date_forms(sources.batch_chunks(path, texts), written), chain(head, chunks)
 
 
 def _sample(frame: pd.DataFrame, rows: int, settings: Settings) -> pd.DataFrame:

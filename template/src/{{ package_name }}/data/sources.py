@@ -42,16 +42,16 @@ def read(address: str, *, root: Path) -> pd.DataFrame:
 
 
 def chunks(address: str, *, root: Path, texts: Sequence[str] = (), rows: int = ROWS) -> Iterator[pd.DataFrame]:
-    """The table behind an address in pieces of at most so many rows, so that memory stays flat.
+    """The table behind an address in chunks of at most so many rows, so that memory stays flat.
 
-    A column of a file has one type in all its pieces; whole numbers are `Int64`, which may be missing. SQL has the
-    types of each piece.
+    A column of a file has one type in all its chunks; whole numbers are `Int64`, which may be missing. SQL has the
+    types of each chunk.
     """
-    for _, frame in pieces(address, root=root, texts=texts, rows=rows):
+    for _, frame in named_chunks(address, root=root, texts=texts, rows=rows):
         yield frame
 
 
-def pieces(
+def named_chunks(
     address: str, *, root: Path, texts: Sequence[str] = (), rows: int = ROWS
 ) -> Iterator[tuple[str, pd.DataFrame]]:
     """The same, each with the name of its file; a table of a database has none."""
@@ -71,7 +71,7 @@ def read_batch(path: Path, texts: Sequence[str] = ()) -> pd.DataFrame:
 
 
 def batch_chunks(path: Path, texts: Sequence[str] = (), rows: int = ROWS) -> Iterator[pd.DataFrame]:
-    """The same in pieces, as `chunks` has them."""
+    """The same in chunks, as `chunks` has them."""
     for batch in _parse(path, texts, rows):
         for start in range(0, batch.num_rows, rows):
             yield _as_frame(pa.table(batch.slice(start, rows)), {pa.int64(): pd.Int64Dtype()})
@@ -231,7 +231,7 @@ def _named(paths: list[str]) -> dict[str, str]:
 
 
 def _parse(path: Path, texts: Sequence[str], rows: int) -> Iterator[pa.RecordBatch]:
-    """A file in pieces of one schema: text stays text, nothing is executed, every row has all its cells."""
+    """A file in chunks of one schema: text stays text, nothing is executed, every row has all its cells."""
     name = path.name
     with path.open("rb") as file:
         start = file.read(1)

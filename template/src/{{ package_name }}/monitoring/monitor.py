@@ -263,7 +263,7 @@ def labels(settings: Settings, contract: contracts.Contract, rows: dict[str, pd.
         return None
     wanted = pd.concat([_keys(frame, contract) for frame in rows.values()])
     found = []
-    for _, frame in sources.pieces(settings.params.data.uri, root=settings.root, texts=contracts.texts(contract)):
+    for _, frame in sources.named_chunks(settings.params.data.uri, root=settings.root, texts=contracts.texts(contract)):
         known = contracts.coerce(frame[[*keys, target]], contract)[0].dropna()
         hashes = _keys(known, contract)
         found.append(known.set_axis(hashes)[target][hashes.isin(wanted).to_numpy()])

@@ -93,7 +93,7 @@ def load_limits(root: Path) -> Limits:
 def served(address: str, contract: contracts.Contract, limits: Limits, root: Path) -> dict[str, pd.DataFrame]:
     """The rows of the newest n windows by name, read piece by piece; the column TIME says when."""
     newest: dict[str, list[pd.DataFrame]] = {}
-    for name, frame in sources.pieces(address, root=root, texts=contracts.texts(contract)):
+    for name, frame in sources.named_chunks(address, root=root, texts=contracts.texts(contract)):
         names, times = cut(frame, name, limits.window, ["served_at", *contracts.columns(contract, "time")])
         for window, rows in frame.assign(**{TIME: times}).groupby(names):
             newest.setdefault(str(window), []).append(rows)
