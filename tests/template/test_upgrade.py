@@ -22,9 +22,8 @@ OWN_TABLE = {
     "time_column": "Date d'achat",
     "key_columns": ["Kunden Nr."],
 }
-# What people do to their projects: a line in files of each kind, at the end or where a release that came since has
-# nothing new (where it has, git shows a conflict, as it should).
-PLACES = {"README.md": "# demo\n", ".github/workflows/ci.yml": "      - run: uv sync --locked\n"}
+# What people do to their projects: a line at the end of files of each kind. So what a release adds to such a file goes
+# before its last line, else git shows a conflict.
 EDITS = {
     "README.md": "Ask the churn team before you merge.",
     "pyproject.toml": "# we also need lightgbm",
@@ -103,11 +102,8 @@ def test_typical_edits_stay(releases: tuple[Path, list[str]], tmp_path: Path) ->
     for tag in tags:
         project = render(repository, tmp_path / tag / "demo", tag, {})
         for name, line in EDITS.items():
-            path = project / name
-            text = path.read_text("utf-8")
-            place = PLACES.get(name, text)
-            assert place in text
-            path.write_text(text.replace(place, f"{place}{line}\n", 1), "utf-8", newline="\n")
+            with (project / name).open("a", encoding="utf-8", newline="\n") as file:
+                file.write(f"{line}\n")
         (project / "notes.md").write_text("ours\n", encoding="utf-8")
         start(project)
         update(project)
