@@ -104,14 +104,14 @@ def load(path: Path, *, root: Path, code: Path) -> Any:
     try:
         trusted = yaml.safe_load((root / TRUSTED).read_text(encoding="utf-8")) or []
         content = path.read_bytes()
-        unknown = set(skops.io.get_untrusted_types(data=content)) - set(trusted)
+        unknown = set(skops.io.get_untrusted_types(data=content)) - set(trusted)  # noqa: TID251
         if unknown:
             raise ProjectError(
                 f"{path} holds types that {TRUSTED} does not list: {', '.join(sorted(unknown))}. "
                 "Read what they do before you add them."
             )
         with code_of(code):
-            return skops.io.loads(content, trusted=trusted)
+            return skops.io.loads(content, trusted=trusted)  # noqa: TID251
     except FileNotFoundError as error:
         raise ProjectError(f"{error.filename} is not there: type {COMMAND} restore") from None
     except (zipfile.BadZipFile, KeyError, ValueError, yaml.YAMLError) as error:
