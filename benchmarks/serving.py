@@ -37,7 +37,7 @@ from pathlib import Path
 import pandas as pd
 from pyarrow import parquet
 from serving.data import contract as contracts, must_fail
-from serving.features import as_input
+from serving.data.contract import as_input
 from serving.serving import predict
 champion = predict.load(Path("."))
 columns = contracts.features(champion.contract)

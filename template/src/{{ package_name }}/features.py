@@ -28,17 +28,6 @@ class CalendarFeatures(TransformerMixin, BaseEstimator):
         return np.column_stack(parts).astype(float)
 
 
-def as_input(frame: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
-    """The columns in types that scikit-learn takes: float64, object with NaN, datetime64."""
-    X = frame[columns].copy()
-    for name in columns:
-        if pd.api.types.is_bool_dtype(X[name]):
-            X[name] = X[name].astype("float64")
-        elif not pd.api.types.is_numeric_dtype(X[name]) and X[name].dtype.kind != "M":
-            X[name] = X[name].astype(object).where(X[name].notna(), np.nan)
-    return X
-
-
 def make_preprocessor(X: pd.DataFrame, *, max_categories: int, is_linear: bool = False) -> ColumnTransformer:
     """Numbers, categories and dates, each prepared for trees, or for a linear model."""
     dates = [name for name in X if X[name].dtype.kind == "M"]

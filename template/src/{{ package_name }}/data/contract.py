@@ -134,6 +134,17 @@ def coerce(
     return typed, breaches
 
 
+def as_input(frame: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
+    """The columns in types that scikit-learn takes: float64, object with NaN, datetime64."""
+    X = frame[columns].copy()
+    for name in columns:
+        if pd.api.types.is_bool_dtype(X[name]):
+            X[name] = X[name].astype("float64")
+        elif not pd.api.types.is_numeric_dtype(X[name]) and X[name].dtype.kind != "M":
+            X[name] = X[name].astype(object).where(X[name].notna(), np.nan)
+    return X
+
+
 def check(frame: pd.DataFrame, contract: Contract) -> tuple[pd.DataFrame, list[Breach]]:
     """The frame in the contract's types, and every way in which it breaks the contract."""
     checker = Checker(contract)

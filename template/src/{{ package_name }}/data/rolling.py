@@ -15,10 +15,10 @@ import numpy as np
 import pandas as pd
 
 from .. import forecast
-from ..features import as_input
 from ..persistence import code_of
 from ..settings import COMMAND, ContractError, DataParams, ProjectError, Settings
 from . import contract as contracts
+from .contract import as_input
 from .split import Split
 
 NAIVE = "seasonal naive"  # the column of the value one season before, which any model has to beat

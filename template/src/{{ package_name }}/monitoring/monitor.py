@@ -15,8 +15,8 @@ import pandas as pd
 
 from ..data import contract as contracts
 from ..data import sources
+from ..data.contract import as_input
 from ..data.split import HOLDOUT
-from ..features import as_input
 from ..serving import predict
 from ..settings import ContractError, ProjectError, Settings
 from ..training import evaluate, judging

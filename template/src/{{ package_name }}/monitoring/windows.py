@@ -12,7 +12,7 @@ from pydantic import Field
 
 from ..data import contract as contracts
 from ..data import sources
-from ..features import as_input
+from ..data.contract import as_input
 from ..serving.predict import Champion
 from ..settings import ProjectError, Section, Settings, read_yaml, validate
 from . import drift

@@ -12,7 +12,7 @@ from threadpoolctl import threadpool_limits
 
 from ..data import contract as contracts
 from ..data import rolling, sources
-from ..features import as_input
+from ..data.contract import as_input
 from ..settings import ForecastParams, ProjectError, Settings, load
 from ..training import champion
 from . import app, batch

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from ..data import contract as contracts
-from ..features import as_input
+from ..data.contract import as_input
 from ..settings import ContractError, ProjectError, closest
 from ..training import champion
 

@@ -15,7 +15,7 @@ import pandas as pd
 from threadpoolctl import ThreadpoolController
 
 from ..data import contract as contracts
-from ..features import as_input
+from ..data.contract import as_input
 from . import predict as live
 
 Row = Sequence[Any]  # the features of the contract, in its types, then the keys

@@ -17,8 +17,8 @@ from .. import persistence
 from ..data import contract as contracts
 from ..data import infer
 from ..data import split as splits
+from ..data.contract import as_input
 from ..data.split import Split
-from ..features import as_input
 from ..metrics import METRICS
 from ..model import make_baselines
 from ..settings import ProjectError, Settings, closest, flatten

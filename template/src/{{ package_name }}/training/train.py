@@ -11,8 +11,8 @@ from threadpoolctl import threadpool_limits
 
 from .. import model
 from ..data import contract as contracts
+from ..data.contract import as_input
 from ..data.split import HOLDOUT, Split
-from ..features import as_input
 from ..settings import ProjectError, Settings
 
 # What a model is made by; a change in the report or in serving makes no other model.
