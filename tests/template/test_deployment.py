@@ -1,4 +1,4 @@
-"""What is deployed follows how predictions are consumed, and keeps what Kubernetes, Compose and Prometheus ask for."""
+"""What is deployed follows the consumption, and keeps what Kubernetes and Prometheus ask for."""
 
 from __future__ import annotations
 
@@ -21,13 +21,21 @@ BIN = Path(sys.executable).parent
 VERSION = "1.33"  # of Kubernetes' schemas
 CONSUMPTIONS = ["batch", "online", "both"]
 ENVIRONMENTS = ["dev", "stage", "prod"]
-SERVING = {"Deployment", "Service", "HorizontalPodAutoscaler", "PodDisruptionBudget", "NetworkPolicy"}
+SERVING = {
+    "Deployment",
+    "Service",
+    "HorizontalPodAutoscaler",
+    "PodDisruptionBudget",
+    "NetworkPolicy",
+}
 BATCH = {"CronJob", "PersistentVolumeClaim"}
 KINDS = {"online": SERVING, "batch": BATCH, "both": SERVING | BATCH}
 LONG = "a2-b_c" + "x" * 44  # the longest name that a project may have
 PROMTOOL = shutil.which("promtool")
 
-kustomized = pytest.mark.skipif(not tools.kubectl(), reason="building manifests needs kubectl or npm")
+kustomized = pytest.mark.skipif(
+    not tools.kubectl(), reason="building manifests needs kubectl or npm"
+)
 
 
 @pytest.fixture(params=CONSUMPTIONS)
@@ -79,7 +87,9 @@ def breaches(pod: dict[str, Any]) -> list[str]:
     if any(pod.get(name) for name in ("hostNetwork", "hostPID", "hostIPC")):
         found.append("host namespaces")
     known = {"configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "persistentVolumeClaim"}
-    found += ["volumes" for volume in pod.get("volumes", []) if not volume.keys() - {"name"} <= known]
+    found += [
+        "volumes" for volume in pod.get("volumes", []) if not volume.keys() - {"name"} <= known
+    ]
     for container in [*pod["containers"], *pod.get("initContainers", [])]:
         own = container.get("securityContext", {})
         if own.get("allowPrivilegeEscalation") is not False or own.get("privileged"):
@@ -118,7 +128,10 @@ def test_pods_are_restricted(project: Path) -> None:
         assert pod["automountServiceAccountToken"] is False
         for container in pod["containers"]:
             assert container["securityContext"]["readOnlyRootFilesystem"] is True
-            assert {*container["resources"]["requests"], *container["resources"]["limits"]} == {"cpu", "memory"}
+            assert {*container["resources"]["requests"], *container["resources"]["limits"]} == {
+                "cpu",
+                "memory",
+            }
             assert {"name": "tmp", "mountPath": "/tmp"} in container["volumeMounts"]
 
 
@@ -128,8 +141,16 @@ def test_pods_are_restricted(project: Path) -> None:
     [
         (["securityContext", "runAsNonRoot"], False, "runs as root"),
         (["securityContext", "seccompProfile"], {"type": "Unconfined"}, "seccomp"),
-        (["containers", 0, "securityContext", "allowPrivilegeEscalation"], True, "privilege escalation"),
-        (["containers", 0, "securityContext", "capabilities"], {"drop": ["NET_RAW"]}, "capabilities"),
+        (
+            ["containers", 0, "securityContext", "allowPrivilegeEscalation"],
+            True,
+            "privilege escalation",
+        ),
+        (
+            ["containers", 0, "securityContext", "capabilities"],
+            {"drop": ["NET_RAW"]},
+            "capabilities",
+        ),
         (["volumes", 0], {"name": "tmp", "hostPath": {"path": "/"}}, "volumes"),
         (["hostNetwork"], True, "host namespaces"),
     ],
@@ -152,7 +173,10 @@ def test_serving_is_probed_spread_and_scaled(render: Render) -> None:
     manifests = {manifest["kind"]: manifest for manifest in build(project, "prod")}
     [pod] = pods(list(manifests.values()))
     [container] = pod["containers"]
-    probes = {name: container[f"{name}Probe"]["httpGet"]["path"] for name in ("startup", "readiness", "liveness")}
+    probes = {
+        name: container[f"{name}Probe"]["httpGet"]["path"]
+        for name in ("startup", "readiness", "liveness")
+    }
     assert probes == {"startup": "/health", "readiness": "/ready", "liveness": "/health"}
     assert pod["topologySpreadConstraints"][0]["topologyKey"] == "kubernetes.io/hostname"
     scaler = manifests["HorizontalPodAutoscaler"]["spec"]
@@ -222,13 +246,19 @@ def test_compose_closes_what_it_runs(project: Path, consumption: str) -> None:
         assert service["cap_drop"] == ["ALL"]
         assert service["security_opt"] == ["no-new-privileges:true"]
         assert all(port.startswith("127.0.0.1:") for port in service.get("ports", []))
-        assert re.search(r":v\d+\.\d+\.\d+$", service["image"]) if "image" in service else service["build"]
+        assert (
+            re.search(r":v\d+\.\d+\.\d+$", service["image"])
+            if "image" in service
+            else service["build"]
+        )
 
 
 def test_runbook_has_a_line_for_each_alert(project: Path, consumption: str) -> None:
     runbook = (project / "deployment/RUNBOOK.md").read_text(encoding="utf-8")
     named = set(re.findall(r"^\| ([A-Z]\w+) \|", runbook, re.MULTILINE))
-    assert named == (set() if consumption == "batch" else {rule["alert"] for rule in rules(project)})
+    assert named == (
+        set() if consumption == "batch" else {rule["alert"] for rule in rules(project)}
+    )
 
 
 def rules(project: Path) -> list[dict[str, Any]]:
@@ -249,8 +279,14 @@ CASES = [
     ("AppDown", {'up{job="app"}': "0x60"}, {'up{job="app"}': "1x60"}),
     (
         "ServerErrors",
-        {'http_requests_total{status="200"}': "0+97x60", 'http_requests_total{status="500"}': "0+3x60"},
-        {'http_requests_total{status="200"}': "0+100x60", 'http_requests_total{status="422"}': "0+50x60"},
+        {
+            'http_requests_total{status="200"}': "0+97x60",
+            'http_requests_total{status="500"}': "0+3x60",
+        },
+        {
+            'http_requests_total{status="200"}': "0+100x60",
+            'http_requests_total{status="422"}': "0+50x60",
+        },
     ),
     (
         "SlowPredictions",
@@ -259,14 +295,21 @@ CASES = [
             'predict_seconds_bucket{le="1"}': "0+100x60",
             'predict_seconds_bucket{le="+Inf"}': "0+100x60",
         },
-        {'predict_seconds_bucket{le="0.5"}': "0+99x60", 'predict_seconds_bucket{le="+Inf"}': "0+100x60"},
+        {
+            'predict_seconds_bucket{le="0.5"}': "0+99x60",
+            'predict_seconds_bucket{le="+Inf"}': "0+100x60",
+        },
     ),
     (
         "RefusedRows",
         {"predicted_rows_total": "0+90x60", 'refused_rows_total{column="age"}': "0+10x60"},
         {"predicted_rows_total": "0+99x60", 'refused_rows_total{column="age"}': "0+1x60"},
     ),
-    ("OldModel", {"model_promoted_timestamp_seconds": f"{-46 * 86400}x120"}, {"model_promoted_timestamp_seconds": "0x120"}),
+    (
+        "OldModel",
+        {"model_promoted_timestamp_seconds": f"{-46 * 86400}x120"},
+        {"model_promoted_timestamp_seconds": "0x120"},
+    ),
 ]
 
 
@@ -292,14 +335,20 @@ def test_alerts_ring_when_they_should_and_only_then(render: Render, tmp_path: Pa
             tests.append(
                 {
                     "interval": "1m",
-                    "input_series": [{"series": key, "values": value} for key, value in series.items()],
+                    "input_series": [
+                        {"series": key, "values": value} for key, value in series.items()
+                    ],
                     "alert_rule_test": [
                         {"eval_time": "90m" if name == "OldModel" else "60m", "alertname": name}
                         | {"exp_alerts": [alert] if rings else []}
                     ],
                 }
             )
-    (tmp_path / "tests.yaml").write_text(yaml.safe_dump({"rule_files": ["rules.yaml"], "tests": tests}))
+    (tmp_path / "tests.yaml").write_text(
+        yaml.safe_dump({"rule_files": ["rules.yaml"], "tests": tests})
+    )
     for command in (["check", "config", "scrape.yaml"], ["test", "rules", "tests.yaml"]):
-        done = subprocess.run([str(PROMTOOL), *command], cwd=tmp_path, capture_output=True, text=True)
+        done = subprocess.run(
+            [str(PROMTOOL), *command], cwd=tmp_path, capture_output=True, text=True
+        )
         assert done.returncode == 0, done.stdout + done.stderr

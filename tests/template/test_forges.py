@@ -1,4 +1,4 @@
-"""CI of each forge: only the chosen one's, valid, pinned, and made of commands that also run on a laptop."""
+"""CI of each forge: the chosen one's alone, valid, pinned, made of commands for a laptop too."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 from generated import Render
@@ -33,14 +32,17 @@ STEPS = [
     rf"changed=\$\({RUN}\) && echo \S+ variable=environments;isOutput=true\]\$changed\"",
     r"uv sync --locked",
     r"uv run --locked pre-commit run --all-files --show-diff-on-failure",
-    r"uv export --quiet --locked (--no-emit-project --all-groups|--no-default-groups --format cyclonedx1\.5) -o [\w/.]+",
-    r"uv tool run pip-audit@[\d.]+ --strict --require-hashes --disable-pip -r build/requirements\.txt",
+    r"uv export --quiet --locked (--no-emit-project --all-groups|"
+    r"--no-default-groups --format cyclonedx1\.5) -o [\w/.]+",
+    r"uv tool run pip-audit@[\d.]+ --strict --require-hashes --disable-pip "
+    r"-r build/requirements\.txt",
     r"uv run --locked pytest --cov",
     r"uvx mlscaffold status",
     r"pip install uv==[\d.]+",
     r"apt-get update --quiet",
     r"apt-get install --quiet --yes --no-install-recommends buildah kubernetes-client",
-    r"(docker|buildah) login --username \S+ --password-stdin \"\$\{IMAGE%%/\*\}\" <<< \"\$REGISTRY_PASSWORD\"",
+    r"(docker|buildah) login --username \S+ --password-stdin "
+    r"\"\$\{IMAGE%%/\*\}\" <<< \"\$REGISTRY_PASSWORD\"",
     r"install -m 600 /dev/stdin \"\$KUBECONFIG\" <<< \"\$CLUSTER\"",
     r"echo \"##vso\[task.uploadsummary\]\$\(Build.SourcesDirectory\)/verdict.md\"",
 ]
@@ -119,7 +121,9 @@ def test_a_step_of_another_kind_is_noticed() -> None:
 def test_the_dead_man_switch_is_seen_by_pushes_requests_and_schedules(render: Render) -> None:
     github = render({"project_name": "demo", "forge": "github"})
     for name in ("ci", "template"):
-        [workflow] = [pipelines(github, "github")[FILES["github"].index(f".github/workflows/{name}.yml")]]
+        [workflow] = [
+            pipelines(github, "github")[FILES["github"].index(f".github/workflows/{name}.yml")]
+        ]
         assert list(steps(workflow["jobs"]["overdue"]))[-1] == "uv run --locked demo overdue"
     [main, scheduled] = pipelines(render({"project_name": "demo", "forge": "gitlab"}), "gitlab")
     assert "rules" not in main["overdue"], "it runs in every pipeline"
@@ -151,7 +155,7 @@ def test_one_uv_stands_everywhere(project: Path, forge: str) -> None:
 
 
 def test_only_the_retraining_may_write(render: Render) -> None:
-    """The template check may not push either: a workflow's own token cannot write workflow files."""
+    """The template check may not push either: a workflow's token cannot write workflows."""
     for workflow in pipelines(render({"project_name": "demo"}), "github"):
         assert workflow["permissions"] == {}
         for job in workflow["jobs"].values():

@@ -1,4 +1,4 @@
-"""The project's image, made by its own command: it answers as a user without rights, and writes nothing."""
+"""The project's image, made by its own command: it answers without rights, and writes nothing."""
 
 from __future__ import annotations
 
@@ -14,7 +14,22 @@ from generated import ENVIRONMENT, Render, champion, commit, demo, start
 
 pytestmark = pytest.mark.slow
 # What makes programs, and what installs them: an image that only answers has no use for either.
-BUILD_TOOLS = {"cc", "gcc", "g++", "c++", "clang", "ld", "as", "make", "cmake", "uv", "uvx", "pip", "pip3", "git"}
+BUILD_TOOLS = {
+    "cc",
+    "gcc",
+    "g++",
+    "c++",
+    "clang",
+    "ld",
+    "as",
+    "make",
+    "cmake",
+    "uv",
+    "uvx",
+    "pip",
+    "pip3",
+    "git",
+}
 # Builds what `kubectl apply -k FOLDER` would send: there is no cluster.
 KUBECTL = '#!/bin/sh\n[ "$1 $2" = "apply -k" ] && exec {kubectl} kustomize "$3"\n'
 
@@ -24,7 +39,7 @@ KUBECTL = '#!/bin/sh\n[ "$1 $2" = "apply -k" ] && exec {kubectl} kustomize "$3"\
 def test_image_gives_the_answers_of_the_project(
     render: Render, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A champion goes from dev to stage, into an image, and answers over HTTP and in a batch as it does here."""
+    """A champion goes to stage, into an image, and answers over HTTP and in a batch as here."""
     (tmp_path / "kubectl").write_text(KUBECTL.format(kubectl=tools.kubectl()))
     (tmp_path / "kubectl").chmod(0o755)
     path = os.pathsep.join([str(tmp_path), ENVIRONMENT["PATH"]])

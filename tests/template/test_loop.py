@@ -108,7 +108,8 @@ def weekly_sales(path: Path, weeks: int) -> dict[str, Any]:
 def alias(project: Path) -> str:
     """The id of the round that MLflow calls champion."""
     question = (
-        "import mlflow; mlflow.set_tracking_uri('sqlite:///mlflow.db'); client = mlflow.MlflowClient(); "
+        "import mlflow; mlflow.set_tracking_uri('sqlite:///mlflow.db'); "
+        "client = mlflow.MlflowClient(); "
         "version = client.get_model_version_by_alias('demo', 'champion'); "
         "print(client.get_run(version.run_id).data.tags['id'])"
     )
@@ -116,7 +117,7 @@ def alias(project: Path) -> str:
 
 
 def ci(project: Path, clone: Path, forge: str) -> str:
-    """Runs the job of the project's CI that tests it, in a fresh clone: its commands, in their order.
+    """Runs the job of the project's CI that tests it, in a fresh clone, command by command.
 
     GitLab's runs as a job, in a shell, where there is a program for that.
     """
@@ -250,8 +251,12 @@ def test_monitoring_is_quiet_in_an_unseen_summer_and_rings_for_what_moved(
 def test_awkward_table_goes_round_the_loop(
     render: Render, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Names and values as people have them; an idea that wins, and a rollback; CI without a remote."""
-    answers = {"forge": "azure", "consumption": "online", **awkward_table(tmp_path / "Clients été.csv")}
+    """Names as people have them; an idea that wins, and a rollback; CI without a remote."""
+    answers = {
+        "forge": "azure",
+        "consumption": "online",
+        **awkward_table(tmp_path / "Clients été.csv"),
+    }
     project = render({"project_name": "demo", **answers})
     monkeypatch.setitem(ENVIRONMENT, "TRACKING_WAIT", "1")
     edit(project / "params.yaml", "min_samples_leaf: 20", "min_samples_leaf: 400")
@@ -302,7 +307,7 @@ def test_forecast_of_the_sample_goes_round_the_loop(render: Render) -> None:
 
 
 def test_forecast_of_weekly_series_goes_round_the_loop(render: Render, tmp_path: Path) -> None:
-    """Two series with gaps; later weeks make a newest window; a feature that looks ahead is stopped."""
+    """Two series with gaps; later weeks make a newest window; looking ahead is stopped."""
     answers = weekly_sales(tmp_path / "sales.csv", 200)
     project = render({"project_name": "demo", **answers})
     edit(project / "params.yaml", "window: 60", "window: 30")

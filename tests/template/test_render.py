@@ -223,7 +223,9 @@ def lines_of_code(path: Path) -> int:
         if token.type not in NO_CODE:
             lines.update(range(token.start[0], token.end[0] + 1))
     for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(
+            node
+        ):
             first = node.body[0]
             lines.difference_update(range(first.lineno, (first.end_lineno or 0) + 1))
     return len(lines)
@@ -240,7 +242,9 @@ def test_the_project_grows_on_purpose_only(demo: Path) -> None:
 
 def test_lines_of_code_are_neither_blank_nor_comment_nor_docstring(tmp_path: Path) -> None:
     path = tmp_path / "module.py"
-    path.write_text('"""Doc."""\n\n# Why.\nx = """a\nb"""\n\n\ndef f():\n    """Doc."""\n    return x\n')
+    path.write_text(
+        '"""Doc."""\n\n# Why.\nx = """a\nb"""\n\n\ndef f():\n    """Doc."""\n    return x\n'
+    )
     assert lines_of_code(path) == 4
 
 
@@ -389,7 +393,7 @@ def test_readme_names_every_command(demo: Path) -> None:
 
 
 def test_a_stage_depends_on_what_makes_its_model(render: Render) -> None:
-    """What changes a model's id makes DVC run the stage that fits it again, and nothing else of the code does."""
+    """What changes a model's id, and nothing else, makes DVC run the stage that fits it again."""
     demo = render({"project_name": "demo", "task": "forecasting"})
     stage = yaml.safe_load((demo / "dvc.yaml").read_text(encoding="utf-8"))["stages"]["train"]
     tree = ast.parse((demo / "src/demo/training/train.py").read_text(encoding="utf-8"))
@@ -399,7 +403,9 @@ def test_a_stage_depends_on_what_makes_its_model(render: Render) -> None:
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "CODE"
     ]
     names = {node.value for node in ast.walk(code) if isinstance(node, ast.Constant)}
-    assert {f"src/demo/{name}" for name in names} == {dep for dep in stage["deps"] if dep[:4] == "src/"}
+    assert {f"src/demo/{name}" for name in names} == {
+        dep for dep in stage["deps"] if dep[:4] == "src/"
+    }
 
 
 def test_sample_data_comes_only_to_those_who_bring_none(render: Render, demo: Path) -> None:
@@ -425,7 +431,10 @@ def test_a_forecast_has_a_few_files_more(render: Render, demo: Path) -> None:
     ("answers", "words"),
     [
         ({**OWN_SERIES, "time_column": ""}, "a forecast needs the column that says when"),
-        ({**OWN_SERIES, "key_columns": ["shop"]}, "a forecast needs the columns that name a series"),
+        (
+            {**OWN_SERIES, "key_columns": ["shop"]},
+            "a forecast needs the columns that name a series",
+        ),
     ],
 )
 def test_a_forecast_needs_a_time(render: Render, answers: dict[str, Any], words: str) -> None:

@@ -1,4 +1,4 @@
-"""A table larger than memory, and clusters that take part of the work: the answers stay the same."""
+"""A table larger than memory, and clusters that share the work: the answers stay the same."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Projects of every release of the template come to the one in the working tree, with all their edits."""
+"""Projects of every release come to the template in the working tree, with all their edits."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ OWN_TABLE = {
     "time_column": "Date d'achat",
     "key_columns": ["Kunden Nr."],
 }
-# What people do to their projects: a line at the end of files of each kind. So what a release adds to such a file goes
-# before its last line, else git shows a conflict.
+# What people do to their projects: a line at the end of files of each kind. So what a release adds
+# to such a file goes before its last line, else git shows a conflict.
 EDITS = {
     "README.md": "Ask the churn team before you merge.",
     "pyproject.toml": "# we also need lightgbm",
