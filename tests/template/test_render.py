@@ -213,6 +213,7 @@ def test_answers_arrive_in_params(project: Path, answers: dict[str, Any]) -> Non
         assert data["time"] == answers["time_column"]
         assert data["key"] == answers["key_columns"]
     assert params["training"]["task"] == answers["task"]
+    assert ("max_rows" in params["data"]) is (answers["task"] != "forecasting")
 
 
 def lines_of_code(path: Path) -> int:
