@@ -94,6 +94,21 @@ def code_of(folder: Path) -> Iterator[None]:
                 sys.modules[name] = module_
 
 
+def trusted_types(content: bytes, root: Path, name: str) -> list[str]:
+    """The types that this repository lists; ProjectError when a model's bytes hold another."""
+    import skops.io
+
+    try:
+        trusted = yaml.safe_load((root / TRUSTED).read_text(encoding="utf-8")) or []
+    except (FileNotFoundError, yaml.YAMLError):
+        raise ProjectError(f"{TRUSTED} cannot be read: restore it with git.") from None
+    unknown = set(skops.io.get_untrusted_types(data=content)) - set(trusted)  # noqa: TID251
+    if unknown:
+        what = f"{name} holds types that {TRUSTED} does not list: {', '.join(sorted(unknown))}"
+        raise ProjectError(f"{what}. Read what they do before you add them.")
+    return list(trusted)
+
+
 def load(path: Path, *, root: Path, code: Path) -> Any:
     """The model in a file, its own types from the folder `code`.
 
@@ -102,17 +117,11 @@ def load(path: Path, *, root: Path, code: Path) -> Any:
     import skops.io
 
     try:
-        trusted = yaml.safe_load((root / TRUSTED).read_text(encoding="utf-8")) or []
         content = path.read_bytes()
-        unknown = set(skops.io.get_untrusted_types(data=content)) - set(trusted)  # noqa: TID251
-        if unknown:
-            raise ProjectError(
-                f"{path} holds types that {TRUSTED} does not list: {', '.join(sorted(unknown))}. "
-                "Read what they do before you add them."
-            )
+        trusted = trusted_types(content, root, str(path))
         with code_of(code):
             return skops.io.loads(content, trusted=trusted)  # noqa: TID251
     except FileNotFoundError as error:
         raise ProjectError(f"{error.filename} is not there: type {COMMAND} restore") from None
-    except (zipfile.BadZipFile, KeyError, ValueError, yaml.YAMLError) as error:
+    except (zipfile.BadZipFile, KeyError, ValueError) as error:
         raise ProjectError(f"{path} is not a skops model: {error}") from None

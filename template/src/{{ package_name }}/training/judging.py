@@ -52,9 +52,13 @@ def prepare(settings: Settings) -> tuple[Split, list[str]]:
 
 
 def fit(settings: Settings, split: Split) -> Fitted:
-    """Fits and keeps the bytes under reports/<id>, so that a later `promote` has them."""
+    """Fits and keeps the bytes under reports/<id>, so that a later `promote` has them.
+
+    ProjectError when nobody could load them: a champion must not be one that `serve` refuses.
+    """
     inputs, model = train.inputs(settings), train.fit(split, settings)
     content = persistence.dump(model)
+    persistence.trusted_types(content, settings.root, "The model")
     folder = rounds.folder(settings.root, inputs.id)
     persistence.write(folder / "model.skops", content)
     persistence.keep_code(folder / "code")
