@@ -76,7 +76,7 @@ def data_check(path: Path | None, must_fail: bool) -> None:
             raise project.ContractError("\n  ".join([f"contract ✗ {path}", *map(str, found)]))
         click.echo(f"{path} keeps the contract.")
     else:
-        rows = sum(len(piece) for _, piece in contracts.typed_batches(settings))
+        rows = sum(len(chunk) for _, chunk in contracts.typed_batches(settings))
         click.echo(f"{rows:,} rows keep the contract.")
 
 

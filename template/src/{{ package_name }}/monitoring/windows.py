@@ -91,7 +91,7 @@ def load_limits(root: Path) -> Limits:
 
 
 def served(address: str, contract: contracts.Contract, limits: Limits, root: Path) -> dict[str, pd.DataFrame]:
-    """The rows of the newest n windows by name, read piece by piece; the column TIME says when."""
+    """The rows of the newest n windows by name, read chunk by chunk; the column TIME says when."""
     newest: dict[str, list[pd.DataFrame]] = {}
     for name, frame in sources.named_chunks(address, root=root, texts=contracts.texts(contract)):
         names, times = cut(frame, name, limits.window, ["served_at", *contracts.columns(contract, "time")])
