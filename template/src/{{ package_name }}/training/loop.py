@@ -112,28 +112,27 @@ def gate(settings: Settings, say: Say) -> rounds.Round:
 
 def promote(settings: Settings, id_: str) -> rounds.Round:
     """Makes a round's model the champion, in its card and in MLflow too."""
-    from . import report
-
-    with tracker(settings.root, settings.package) as tell:
-        record = champion.promote(settings, id_)
-        tell(rounds.path(settings.root, id_), True)
-    note(settings, record)
-    report.write_card(settings, record)
+    record = champion.promote(settings, id_)
+    _announce(settings, record)
     return record
 
 
 def rollback(settings: Settings, environment: str = "dev") -> str:
     """Puts the champion before this one back; of dev's, card and MLflow follow where its round is known."""
-    from . import report
-
     id_ = str(champion.rollback(settings, environment)["id"])
     for record in rounds.all_rounds(settings):
         if record.id == id_ and environment == "dev":
-            with tracker(settings.root, settings.package) as tell:
-                tell(rounds.path(settings.root, id_), True)
-            note(settings, record)
-            report.write_card(settings, record)
+            _announce(settings, record)
     return id_
+
+
+def _announce(settings: Settings, record: rounds.Round) -> None:
+    from . import report
+
+    with tracker(settings.root, settings.package) as tell:
+        tell(rounds.path(settings.root, record.id), True)
+    note(settings, record)
+    report.write_card(settings, record)
 
 
 def reproduce(settings: Settings, id_: str) -> int:
