@@ -37,7 +37,7 @@ def findings(settings: Settings) -> list[Finding]:
         Finding(synced, "the environment is as uv.lock", "uv sync"),
         Finding(_runs(root, "git", "rev-parse", "--git-dir"), "a git repository", "git init"),
         Finding((root / ".dvc/config").is_file(), "DVC's settings are there", "uv run dvc init"),
-        _holds("the data's address opens", "set data.uri in params.yaml", lambda: sources.read(uri, root=root)),
+        _holds("the data's address opens", "set data.uri in params.yaml", lambda: next(sources.chunks(uri, root=root))),
         _holds("data/contract.yaml is there", f"{COMMAND} data infer", lambda: contracts.load(root)),
         Finding(frozen, "the holdout is frozen", f"{COMMAND} {thaw}"),
         Finding((root / TRUSTED).is_file(), f"{TRUSTED} is there", "git restore it"),
