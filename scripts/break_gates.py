@@ -24,6 +24,9 @@ import yaml
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
 NAME = "demo"
+# Without bytecode each process would compile every module of the environment.
+DROPPED = {"VIRTUAL_ENV", "PYTHONDONTWRITEBYTECODE"}
+ENVIRONMENT = {key: value for key, value in os.environ.items() if key not in DROPPED}
 TESTS_FAILED = 1  # pytest's exit code; 2 and above would mean that no test was run
 
 
@@ -53,7 +56,7 @@ def returns(function: str, value: str) -> Callable[[str], str]:
 
 
 def replaced(old: str, new: str) -> Callable[[str], str]:
-    """One piece of text stands in the place of another."""
+    """Some text stands in the place of another."""
 
     def edit(source: str) -> str:
         if old not in source:
@@ -108,8 +111,8 @@ BREAKS = [
     Break("cells of a wrong type", CONTRACT, returns("coerce", "frame.copy(), []")),
     Break("a median that moved", CONTRACT, returns("_check_medians", NOTHING)),
     Break("keys in two batches, one target value", CONTRACT, returns("_check_across", NOTHING)),
-    Break("keys in two pieces of a file", CONTRACT, returns("repeated", "keys[:0]")),
-    Break("dates that one piece reads two ways", SOURCES, returns("date_forms", "{}")),
+    Break("keys in two chunks of a file", CONTRACT, returns("repeated", "keys[:0]")),
+    Break("dates that one chunk reads two ways", SOURCES, returns("date_forms", "{}")),
     Break(
         "rows that are drawn apart from the split",
         CONTRACT,
@@ -291,7 +294,6 @@ def make_project(folder: Path, task: str) -> Path:
     ignore = shutil.ignore_patterns("__pycache__", ".*_cache")
     shutil.copytree(ROOT / "template", template / "template", ignore=ignore)
     uv = str(BIN / "uv")
-    environment = {key: value for key, value in os.environ.items() if key != "VIRTUAL_ENV"}
     copy = [str(BIN / "copier"), "copy", "--defaults", "--quiet", "--data", f"task={task}"]
     for command, place in [
         ([*copy, str(template), str(project)], folder),
@@ -300,7 +302,7 @@ def make_project(folder: Path, task: str) -> Path:
         ([uv, "run", NAME, "data", "infer"], project),
         ([uv, "run", NAME, "retrain"], project),
     ]:
-        subprocess.run(command, cwd=place, env=environment, check=True)
+        subprocess.run(command, cwd=place, env=ENVIRONMENT, check=True)
     return project
 
 
@@ -317,7 +319,7 @@ def tests(project: Path, copy: Path, paths: tuple[str, ...]) -> int:
         "no:cacheprovider",
         *paths,
     ]
-    environment = {**os.environ, "PYTHONPATH": str(copy / "src"), "PYTHONDONTWRITEBYTECODE": "1"}
+    environment = {**ENVIRONMENT, "PYTHONPATH": str(copy / "src")}
     return subprocess.run(
         command, cwd=copy, env=environment, capture_output=True, check=False
     ).returncode

@@ -13,9 +13,11 @@ from typing import Any
 import yaml
 
 UV = str(Path(sys.executable).with_name("uv"))
-# As it was at the start: the projects share the user's uv cache, but not this environment.
+# Not a project's: this environment, and what makes each of its processes compile every module anew.
+DROPPED = {"VIRTUAL_ENV", "PYTHONDONTWRITEBYTECODE"}
+# As it was at the start: the projects share the user's uv cache.
 ENVIRONMENT = {
-    **{key: value for key, value in os.environ.items() if key != "VIRTUAL_ENV"},
+    **{key: value for key, value in os.environ.items() if key not in DROPPED},
     **{
         f"GIT_{who}_{what}": "test@example.org"
         for who in ("AUTHOR", "COMMITTER")
