@@ -124,7 +124,7 @@ def serve(project: Path, task: str, served: Path) -> None:
         "number = lambda v: float(v) if v.replace('.', '').lstrip('-').isdigit() else v; "
         "keep = lambda k: k != sys.argv[1] or sys.argv[2] == 'forecasting'; "
         "body = {'rows': [{k: number(v) for k, v in row.items() if keep(k)} for row in rows]}; "
-        "client = TestClient((project.forecasts or app).create_app(project)); "
+        "client = TestClient(app.create_app(project)); "
         "answer = client.post('/predict', json=body); "
         "print(answer.status_code, json.dumps(answer.json())); "
         "print(client.get('/ready').json()['model'])"

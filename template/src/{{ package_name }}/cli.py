@@ -282,8 +282,7 @@ def serve(host: str, port: int) -> None:
     from .serving import app
 
     settings = project.load()
-    served = (settings.forecasts or app).create_app(settings)
-    uvicorn.run(served, host=host, port=port, access_log=False, timeout_graceful_shutdown=20)
+    uvicorn.run(app.create_app(settings), host=host, port=port, access_log=False, timeout_graceful_shutdown=20)
 
 
 @main.command()

@@ -1,7 +1,9 @@
 """The champion over HTTP; what a row must hold comes from the data contract."""
 
 import os
+from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -52,6 +54,13 @@ class Prediction(BaseModel):
     model: str
     predictions: list[bool | float | str]
     probabilities: list[dict[str, float]] | None
+
+
+class Forecasts(BaseModel):
+    """What each series will be on the dates after its newest row: names of the series, time, horizon, prediction."""
+
+    model: str
+    forecasts: list[dict[str, Any]]
 
 
 class Problem(BaseModel):
@@ -153,17 +162,21 @@ class Metrics:
 def create_app(settings: Settings | None = None) -> FastAPI:
     """The application; without a champion it starts too, and answers 503 with the reason."""
     settings = settings or load()
-    contract, served = contracts.load(settings.root), os.environ.get("SERVED_DIR")
+    task, contract, served = settings.forecasts, contracts.load(settings.root), os.environ.get("SERVED_DIR")
+    contract = task.history(contract) if task else contract
     if served and not Path(served).is_dir():
         raise ProjectError(f"SERVED_DIR: {served} is not a folder.")
     try:
         champion, problem = live.load(settings.root), ""
     except ProjectError as error:
         champion, problem = None, error.message
-    worker = Worker(champion, Path(served) if served else None) if champion else None
+    forecast = partial(task.forecast, champion, settings, name="rows") if task else None
+    known = replace(champion, contract=contract) if champion else None
+    worker = Worker(known, Path(served) if served else None, forecast) if known else None
     metrics = Metrics(champion.pointer if champion else {})
     names = field_names(contract)
     rows: Any = request_model(contract)
+    answer: Any = Forecasts if task else Prediction
     app = FastAPI(title=settings.package)
     app.add_middleware(Guard, seen=metrics.see)
 
@@ -196,15 +209,19 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         return Response(generate_latest(metrics.registry), media_type="text/plain; version=0.0.4")
 
     @app.post("/predict", responses=REFUSALS)
-    async def predict(body: rows, request: Request) -> Prediction:
-        """Predicts up to a thousand rows."""
+    async def predict(body: rows, request: Request) -> answer:
+        """Predicts up to a thousand rows, or forecasts each series from its newest ones."""
         asked: list[Row] = [[getattr(row, name) for name in names] for row in body.rows]
         request.state.rows, request.state.model = len(asked), ask().id
         try:
             predicted, scores = await ask().ask(asked, PREDICT_SECONDS)
         except TimeoutError:
             raise HTTPException(503, f"The answer took longer than {PREDICT_SECONDS:g} seconds.") from None
+        except ProjectError as error:
+            raise HTTPException(422, [{"field": "rows", "problem": error.message}]) from None
         metrics.rows.inc(len(asked))
+        if task:
+            return Forecasts(model=ask().id, forecasts=predicted)
         return Prediction(model=ask().id, predictions=predicted, probabilities=scores)
 
     @app.exception_handler(RequestValidationError)

@@ -3,27 +3,16 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
-from fastapi import FastAPI, HTTPException, Request
-from pydantic import BaseModel
-from threadpoolctl import threadpool_limits
 
 from ..data import contract as contracts
 from ..data import rolling, sources
 from ..data.contract import as_input
-from ..settings import ForecastParams, ProjectError, Settings, load
+from ..settings import ForecastParams, ProjectError, Settings
 from ..training import champion
-from . import app, batch
+from . import batch
 from . import predict as live
-
-
-class Forecasts(BaseModel):
-    """What each series will be on the dates after its newest row: names of the series, time, horizon, prediction."""
-
-    model: str
-    forecasts: list[dict[str, Any]]
 
 
 def history(contract: contracts.Contract) -> contracts.Contract:
@@ -56,31 +45,3 @@ def predict(settings: Settings, source: str, destination: str, _: Callable[[str]
     chunks = sources.chunks(source, root=Path.cwd(), texts=contracts.texts(champion_.contract), rows=batch.ROWS)
     made = forecast(champion_, settings, pd.concat(chunks, ignore_index=True), name)
     return [batch.Result(sources.masked(destination), batch.write(iter([made]), destination))]
-
-
-def create_app(settings: Settings | None = None) -> FastAPI:
-    """The application of `app`, whose /predict takes the newest rows and answers with forecasts."""
-    settings = settings or load()
-    made, contract = app.create_app(settings), contracts.load(settings.root)
-    made.router.routes = [route for route in made.router.routes if getattr(route, "path", "") != "/predict"]
-    request_model: Any = app.request_model(history(contract))
-    try:
-        known, problem = live.load(settings.root), ""
-    except ProjectError as error:
-        known, problem = None, error.message
-
-    @made.post("/predict", responses=app.REFUSALS)
-    def forecasts(body: request_model, request: Request) -> Forecasts:
-        """Forecasts each series from its newest rows, at most a thousand together."""
-        if known is None:
-            raise HTTPException(503, problem)
-        rows = pd.DataFrame([row.model_dump(by_alias=True) for row in body.rows])
-        request.state.rows, request.state.model = len(rows), known.pointer["id"]
-        try:
-            with threadpool_limits(1):
-                found = forecast(known, settings, rows, "rows")
-        except ProjectError as error:
-            raise HTTPException(422, [{"field": "rows", "problem": error.message}]) from None
-        return Forecasts(model=known.pointer["id"], forecasts=found.to_dict("records"))
-
-    return made

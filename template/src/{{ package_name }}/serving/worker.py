@@ -3,7 +3,7 @@
 import asyncio
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,14 +20,19 @@ from . import predict as live
 
 Row = Sequence[Any]  # the features of the contract, in its types, then the keys
 Answer = tuple[list[Any], list[dict[str, float]] | None]
+Forecast = Callable[..., pd.DataFrame]
 MOST = 1000  # rows, beyond which no other request is waited for together
 
 
 class Worker:
-    """Answers rows with the champion; `folder` is where the served rows are kept, if anywhere."""
+    """Answers rows with the champion; `folder` is where the served rows are kept, if anywhere.
 
-    def __init__(self, champion: live.Champion, folder: Path | None) -> None:
+    `forecast` makes of one request's rows the rows that follow them.
+    """
+
+    def __init__(self, champion: live.Champion, folder: Path | None, forecast: Forecast | None = None) -> None:
         self.champion, self.folder, self.id = champion, folder, str(champion.pointer["id"])
+        self.forecast, self.most = forecast, 1 if forecast else MOST
         self.features = contracts.features(champion.contract)
         self.keys = contracts.columns(champion.contract, "key")
         self.threads = ThreadpoolController()  # several would only wait for each other over a few rows
@@ -43,7 +48,7 @@ class Worker:
     def _work(self) -> None:
         while True:
             asked = [self.waiting.get()]
-            while not self.waiting.empty() and sum(len(rows) for rows, _ in asked) < MOST:
+            while not self.waiting.empty() and sum(len(rows) for rows, _ in asked) < self.most:
                 asked.append(self.waiting.get())
             self._answer([(rows, future) for rows, future in asked if future.set_running_or_notify_cancel()])
 
@@ -60,8 +65,9 @@ class Worker:
                     self._answer([one])
             return
         for rows, future in asked:
-            answer = predicted[: len(rows)], scores and scores[: len(rows)]
-            predicted, scores = predicted[len(rows) :], scores and scores[len(rows) :]
+            size = len(predicted) if self.forecast else len(rows)
+            answer = predicted[:size], scores and scores[:size]
+            predicted, scores = predicted[size:], scores and scores[size:]
             future.set_result(answer)
             if self.folder:
                 self._keep(self.folder, rows, *answer)
@@ -71,20 +77,24 @@ class Worker:
         columns = zip(self.features, zip(*rows, strict=True), strict=False)
         frame = pd.DataFrame({name: pd.Series(values, dtype=rules[name]["dtype"]) for name, values in columns})
         with self.threads.limit(limits=1):
+            if self.forecast:
+                return self.forecast(rows=frame).to_dict("records"), None
             predicted, scores = live.predict(self.champion.estimator, as_input(frame, self.features))
         return predicted.tolist(), None if scores is None else scores.to_dict("records")
 
+    def _line(self, row: Row, prediction: Any, chances: dict[str, float]) -> dict[str, Any]:
+        asked = dict(zip([*self.features, *self.keys], row, strict=True))
+        named = {f"probability_{label}": chance for label, chance in chances.items()}
+        return {**asked, "prediction": prediction, **named}
+
     def _keep(self, folder: Path, rows: list[Row], predicted: list[Any], scores: list[dict[str, float]] | None) -> None:
-        """Adds the rows and their answers to the file of the day, in one write."""
+        """Adds the rows and their answers to the file of the day, in one write; of a forecast the answers alone."""
         now = datetime.now(UTC)
         said = {"served_at": now.isoformat(timespec="milliseconds"), "model": self.id}
-        lines = []
-        for row, prediction, chances in zip(rows, predicted, scores or [{}] * len(rows), strict=True):
-            line = dict(zip([*self.features, *self.keys], row, strict=True)) | {"prediction": prediction}
-            line |= {f"probability_{label}": chance for label, chance in chances.items()} | said
-            lines.append(json.dumps(line, default=str) + "\n")
+        chances = scores or [{}] * len(rows)
+        lines = predicted if self.forecast else list(map(self._line, rows, predicted, chances))
         try:
             with (folder / f"{now:%Y-%m-%d}.jsonl").open("a", encoding="utf-8") as file:
-                file.write("".join(lines))
+                file.write("".join(json.dumps(line | said, default=str) + "\n" for line in lines))
         except OSError as error:
             print(json.dumps({"problem": f"served rows are not kept: {error}"}), file=sys.stderr, flush=True)
