@@ -232,15 +232,17 @@ def typed_batches(settings: Settings) -> Iterator[tuple[str, pd.DataFrame]]:
     lines: list[str] = []
     for path in sources.batch_paths(settings.root):
         forms, chunks = _chunks(path, contract)
-        checker = Checker(contract, forms)
+        checker, hashes = Checker(contract, forms), []
         for frame in chunks:
             typed = checker.add(frame)
+            if not contract["unique"]:
+                hashes.append(row_hashes(typed).to_numpy())
             if not checker.found:
                 typed = typed.set_axis(range(checker.rows - len(typed), checker.rows))
                 typed = typed[list(contract["columns"])].dropna(subset=[data.target])
                 targets.update(typed[data.target].unique()[:2])
                 yield path.stem, typed
-        keys[path.stem] = np.concatenate(checker.keys or [np.empty(0, "uint64")])
+        keys[path.stem] = np.concatenate(hashes or checker.keys or [np.empty(0, "uint64")])
         found = checker.breaches()
         lines += [f"contract ✗ {path.relative_to(settings.root)}"] if found else []
         lines += [f"  {breach}" for breach in found]
@@ -387,12 +389,17 @@ def _check_medians(frame: pd.DataFrame, contract: Contract) -> Iterator[Breach]:
 
 
 def _check_across(keys: dict[str, np.ndarray], targets: set[Any], contract: Contract) -> Iterator[Breach]:
-    """Keys that are in two batches, and a target with nothing to learn."""
-    twice = repeated(np.concatenate(list(keys.values())))
-    if bad := {name: count for name, part in keys.items() if (count := int(np.isin(part, twice).sum()))}:
-        batches, rows = ", ".join(list(bad)[:3]), sum(map(len, keys.values()))
-        problem = f"{sum(bad.values()):,} of {rows:,} keys are in several batches: {batches}"
-        yield Breach(", ".join(contract["unique"]), None, problem)
+    """Keys that are in two batches, without a key batches of which all rows are, and a target with nothing to learn."""
+    every = np.concatenate(list(keys.values()))
+    twice = repeated(np.concatenate([np.unique(part) for part in keys.values()]))
+    shared = {name: int(np.isin(part, twice).sum()) for name, part in keys.items()}
+    if not contract["unique"]:  # where most rows are alike, or they are few, they do not tell where they are from
+        tells = 3 * len(np.unique(every)) > len(every)
+        shared = {name: bad for name, bad in shared.items() if tells and bad == len(keys[name]) >= ENOUGH}
+    if bad := {name: count for name, count in shared.items() if count}:
+        what = "keys" if contract["unique"] else "rows"
+        problem = f"{sum(bad.values()):,} of {len(every):,} {what} are in several batches: {', '.join(list(bad)[:3])}"
+        yield Breach(", ".join(contract["unique"] or [what]), None, f"{problem}; was a file renamed?")
     if len(targets) < 2:
         yield Breach(columns(contract, "target")[0], None, "it has one value only: nothing can be learnt")
 

@@ -78,7 +78,7 @@ def batch_chunks(path: Path, texts: Sequence[str] = (), rows: int = ROWS) -> Ite
 
 
 def pull(settings: Settings) -> list[Path]:
-    """Brings the source into data/raw as Parquet: its files, or its months, or its one table.
+    """Brings the source into data/raw as Parquet: a folder's files, else the table's months, else the one table.
 
     A batch is written only when its rows differ from those that are there; returns what was written.
     """
@@ -149,13 +149,12 @@ def to_dates(column: pd.Series, form: str = "mixed") -> pd.Series:
 
 
 def batches(settings: Settings) -> Iterator[tuple[str, pd.DataFrame]]:
-    """The source's batches with their names: its files, else its months, else one."""
+    """The source's batches with their names: the files of a folder or pattern, one too; else months, else one."""
     data = settings.params.data
-    files = [] if is_sql(data.uri) else list(_read_files(data.uri, settings.root))
-    if len(files) > 1:
-        yield from files
+    if not _is_table(data.uri, settings.root):
+        yield from list(_read_files(data.uri, settings.root))
         return
-    frame = files[0][1] if files else read(data.uri, root=settings.root)
+    frame = read(data.uri, root=settings.root)
     if not data.time:
         yield "table", frame
         return
@@ -196,6 +195,14 @@ def filesystem(address: str, root: Path) -> tuple[Any, str]:
     return found
 
 
+def _is_table(address: str, root: Path) -> bool:
+    """Whether the address is that of one table, and not of a folder or pattern whose files come and go."""
+    if is_sql(address):
+        return True
+    there, path = filesystem(address, root)
+    return "*" not in path and not there.isdir(path)
+
+
 def find(address: str, root: Path) -> tuple[Any, list[str]]:
     """The files behind an address, and the file system that they are in."""
     there, path = filesystem(address, root)
@@ -210,8 +217,10 @@ def find(address: str, root: Path) -> tuple[Any, list[str]]:
 
 def _find_files(address: str, root: Path) -> Iterator[tuple[str, Path]]:
     """Each file behind an address, with the name of its batch; one that is far away is here for as long as it is read."""
+    path = filesystem(address, root)[1]
     there, found = find(address, root)
-    for name, path in _named(found).items():
+    top = Path(path) if there.isdir(path) else Path(path.partition("*")[0] + "x").parent
+    for name, path in _named(found, top).items():
         if isinstance(there, LocalFileSystem):
             yield name, Path(path)
             continue
@@ -220,13 +229,14 @@ def _find_files(address: str, root: Path) -> Iterator[tuple[str, Path]]:
             yield name, Path(copy)
 
 
-def _named(paths: list[str]) -> dict[str, str]:
-    """A batch's name for each path: the file's, with its folder's where two have the same."""
-    stems = {Path(path).stem for path in paths}
-    if len(stems) == len(paths):
-        return {Path(path).stem: path for path in sorted(paths)}
-    top = os.path.commonpath(paths)
-    names = {os.path.relpath(path, top).replace(os.sep, "-"): path for path in paths}
+def _named(paths: list[str], top: Path) -> dict[str, str]:
+    """A batch's name for each path: where it is below `top`, so that it stays the same when other files come."""
+    names: dict[str, str] = {}
+    for path in paths:
+        name = "-".join(Path(path).relative_to(top).with_suffix("").parts)
+        if name in names:
+            raise ProjectError(f"{names[name]} and {path} would both be the batch {name}: rename one of them.")
+        names[name] = path
     return dict(sorted(names.items()))
 
 
