@@ -29,7 +29,9 @@ class Leak:
 def infer(settings: Settings) -> tuple[contracts.Contract, pd.DataFrame]:
     """The contract that the source keeps, columns that leak left out, and its rows."""
     data, training = settings.params.data, settings.params.training
-    frame = pd.concat(dict(sources.batches(settings)), names=[contracts.BATCH])
+    with sources.gathered(settings) as batches:
+        tables = {name: sources.read_batch(path) for name, path in batches.items()}
+    frame = pd.concat(tables, names=[contracts.BATCH])
     for name in filter(None, [data.target, data.time, *data.key]):
         if name not in frame:
             raise ProjectError(f"The table has no column {closest(name, list(map(str, frame)))}")

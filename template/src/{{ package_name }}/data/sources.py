@@ -2,9 +2,11 @@
 
 import os
 import re
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from io import BytesIO
+from itertools import zip_longest
 from json import dumps
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,12 +18,12 @@ import pyarrow as pa
 from fsspec.implementations.local import LocalFileSystem
 from pyarrow import csv, json, parquet
 
-from ..persistence import write
 from ..settings import COMMAND, ContractError, ProjectError, Settings, closest
 
 ENDINGS = (".csv", ".parquet", ".jsonl", ".ndjson")
 BLOCK = 1 << 21  # bytes of a text file that are parsed together; Arrow holds dozens of blocks at a time
 ROWS = 250_000  # of a chunk
+PART = 1 << 26  # bytes that are kept in memory while batches are put together
 FORMS = ("ISO8601", "%Y/%m/%d", "%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y")  # of dates that are text
 # What a column of a CSV file may be, the first that all its cells read as.
 TYPES = (
@@ -30,20 +32,11 @@ TYPES = (
 )
 
 
-def read(address: str, *, root: Path) -> pd.DataFrame:
-    """The whole table behind an address; relative paths start at the project's root.
-
-    CSV, Parquet or JSON lines under any fsspec scheme, patterns and folders too, or a SQL address
-    `dialect://…#table` or `#select …`. `${NAME}` is taken from the environment.
-    """
-    if is_sql(address):
-        return pd.concat(_read_sql(address, root), ignore_index=True)
-    return pd.concat([frame for _, frame in _read_files(address, root)], ignore_index=True)
-
-
 def chunks(address: str, *, root: Path, texts: Sequence[str] = (), rows: int = ROWS) -> Iterator[pd.DataFrame]:
     """The table behind an address in chunks of at most so many rows, so that memory stays flat.
 
+    CSV, Parquet or JSON lines under any fsspec scheme, patterns and folders too, or a SQL address
+    `dialect://…#table` or `#select …`. `${NAME}` is taken from the environment; relative paths start at the root.
     A column of a file has one type in all its chunks; whole numbers are `Int64`, which may be missing. SQL has the
     types of each chunk.
     """
@@ -80,23 +73,74 @@ def batch_chunks(path: Path, texts: Sequence[str] = (), rows: int = ROWS) -> Ite
 def pull(settings: Settings) -> list[Path]:
     """Brings the source into data/raw as Parquet: a folder's files, else the table's months, else the one table.
 
-    A batch is written only when its rows differ from those that are there; returns what was written.
+    A batch is replaced only when its rows differ from those that are there; returns what was written.
     """
     new = []
-    for name, frame in batches(settings):
-        path = settings.root / "data" / "raw" / f"{name}.parquet"
-        table = pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(None)
-        if not _holds(path, table):
-            parquet.write_table(table, content := pa.BufferOutputStream())
-            write(path, content.getvalue().to_pybytes())
-            new.append(path)
+    with gathered(settings) as batches:
+        for name, made in batches.items():
+            path = settings.root / "data" / "raw" / f"{name}.parquet"
+            if not _is_same(path, made):
+                path.parent.mkdir(exist_ok=True)
+                made.replace(path)
+                new.append(path)
     return new
 
 
-def _holds(path: Path, table: pa.Table) -> bool:
+@contextmanager
+def gathered(settings: Settings) -> Iterator[dict[str, Path]]:
+    """The source's batches by name, oldest first, as files that are here for as long as they are looked at."""
+    folder = settings.root / "data"
+    folder.mkdir(exist_ok=True)
+    with TemporaryDirectory(dir=folder, suffix=".partial") as place:
+        try:
+            made = _gather(settings, Path(place))
+        except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+            raise ContractError(f"The data's columns are not of one type: {error}") from None
+        yield made
+
+
+def _gather(settings: Settings, folder: Path) -> dict[str, Path]:
+    """Batches put together from parts, as a month may have rows in every chunk; in the types of the whole table."""
+    parts, made = _write_parts(settings, folder), {}
+    is_table = _is_table(settings.params.data.uri, settings.root)
+    table = _schema([part for batch in parts.values() for part in batch]) if is_table else None
+    for name in sorted(parts):
+        made[name], schema = folder / f"{name}.parquet", table or _schema(parts[name])
+        with parquet.ParquetWriter(made[name], schema) as writer:
+            for part in parts[name]:
+                writer.write_table(parquet.ParquetFile(part).read().cast(schema, safe=False))
+                part.unlink()
+    return made
+
+
+def _write_parts(settings: Settings, folder: Path) -> dict[str, list[Path]]:
+    """The source's rows in small files by batch, PART bytes in memory at a time."""
+    parts, held, size = defaultdict[str, list[Path]](list), defaultdict[str, list[pa.Table]](list), 0
+
+    def flush() -> None:
+        for name, tables in held.items():
+            parts[name].append(folder / f"{name}.{len(parts[name])}")
+            parquet.write_table(pa.concat_tables(tables, promote_options="permissive"), parts[name][-1])
+        held.clear()
+
+    for name, frame in _batches(settings):
+        held[name].append(pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(None))
+        size += held[name][-1].nbytes
+        if size > PART:
+            flush()
+            size = 0
+    flush()
+    return parts
+
+
+def _schema(parts: list[Path]) -> pa.Schema:
+    return pa.unify_schemas([parquet.read_schema(part) for part in parts], promote_options="permissive")
+
+
+def _is_same(path: Path, made: Path) -> bool:
     try:
-        return parquet.read_table(path).equals(table)
-    except (FileNotFoundError, pa.ArrowInvalid):
+        return all(one == other for one, other in zip_longest(_parse(path, (), ROWS), _parse(made, (), ROWS)))
+    except (FileNotFoundError, ContractError):
         return False
 
 
@@ -148,35 +192,39 @@ def to_dates(column: pd.Series, form: str = "mixed") -> pd.Series:
     return dates.dt.tz_localize(None).astype("datetime64[us]")
 
 
-def batches(settings: Settings) -> Iterator[tuple[str, pd.DataFrame]]:
-    """The source's batches with their names: the files of a folder or pattern, one too; else months, else one."""
+def _batches(settings: Settings) -> Iterator[tuple[str, pd.DataFrame]]:
+    """The source's chunks with the names of their batches: the files of a folder or pattern, else months, else one."""
+    uri, time, root = settings.params.data.uri, settings.params.data.time, settings.root
+    if not _is_table(uri, root):
+        yield from named_chunks(uri, root=root)
+    elif not time:
+        yield from (("table", frame) for frame in chunks(uri, root=root))
+    else:
+        rows, form = 0, ""
+        for frame in chunks(uri, root=root):
+            form = form or _date_form(frame, settings)
+            months = _months(frame, time, form, rows)
+            yield from ((str(month), part) for month, part in frame.groupby(months))
+            rows += len(frame)
+
+
+def _date_form(first: pd.DataFrame, settings: Settings) -> str:
+    """How all dates of the table are written; where they are text, all of it is read for that."""
     data = settings.params.data
-    if not _is_table(data.uri, settings.root):
-        yield from list(_read_files(data.uri, settings.root))
-        return
-    frame = read(data.uri, root=settings.root)
-    if not data.time:
-        yield "table", frame
-        return
-    for month, rows in frame.groupby(_months(frame, data.time), sort=True):
-        yield str(month), rows.reset_index(drop=True)
+    if data.time not in first:
+        raise ContractError(f"The data has no column {closest(data.time, list(first))}")
+    if pd.api.types.is_numeric_dtype(first[data.time]) or pd.api.types.is_datetime64_any_dtype(first[data.time]):
+        return "mixed"
+    return date_forms(chunks(data.uri, root=settings.root), [data.time])[data.time]
 
 
-def _months(frame: pd.DataFrame, time: str) -> pd.Series:
-    if time not in frame:
-        raise ContractError(f"The data has no column {closest(time, list(frame))}")
-    dates = as_dates(frame[time])
-    dates = to_dates(frame[time]) if dates is None else dates
+def _months(frame: pd.DataFrame, time: str, form: str, before: int) -> pd.Series:
+    dates = to_dates(frame[time], form)
     if dates.isna().any():
         row = int(dates.isna().to_numpy().argmax())
-        raise ContractError(f"The data's column {time}: row {row + 1} has no date, but {frame[time].iloc[row]!r}.")
+        shown = f"row {before + row + 1} has no date, but {frame[time].iloc[row]!r}"
+        raise ContractError(f"The data's column {time}: {shown}.")
     return dates.dt.strftime("%Y-%m")
-
-
-def _read_files(address: str, root: Path) -> Iterator[tuple[str, pd.DataFrame]]:
-    with _reachable(address):
-        for name, path in _find_files(address, root):
-            yield name, read_batch(path)
 
 
 @contextmanager
@@ -356,17 +404,16 @@ def database(address: str, root: Path) -> tuple[Any, str]:
         raise ProjectError(f"{masked(address)} does not open: {masked(str(error).splitlines()[0])}") from None
 
 
-def _read_sql(address: str, root: Path, rows: int | None = None) -> Iterator[pd.DataFrame]:
+def _read_sql(address: str, root: Path, rows: int) -> Iterator[pd.DataFrame]:
     import sqlalchemy
 
     engine, query = database(address, root)
     try:
-        with engine.connect().execution_options(stream_results=bool(rows)) as connection:
+        with engine.connect().execution_options(stream_results=True) as connection:
             if " " in query.strip():
-                found = pd.read_sql_query(sqlalchemy.text(query), connection, chunksize=rows)
+                yield from pd.read_sql_query(sqlalchemy.text(query), connection, chunksize=rows)
             else:
-                found = pd.read_sql_table(query, connection, chunksize=rows)
-            yield from [found] if rows is None else found
+                yield from pd.read_sql_table(query, connection, chunksize=rows)
     except (sqlalchemy.exc.SQLAlchemyError, ValueError, ImportError) as error:
         raise ProjectError(f"{masked(address)} does not open: {masked(str(error).splitlines()[0])}") from None
 

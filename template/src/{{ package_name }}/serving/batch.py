@@ -36,7 +36,7 @@ class Result:
 def predict(settings: Settings, source: str, destination: str, say: Callable[[str], None]) -> list[Result]:
     """The rows of `source` with their predictions in `destination`; a folder gets one file for each of the source's.
 
-    Addresses are those of `sources.read`, relative ones start here. Killed halfway, it may be run again: files of a
+    Addresses are those of `sources.chunks`, relative ones start here. Killed halfway, it may be run again: files of a
     folder that are done, from the same source and champion, stay. ContractError names the first cell that is wrong.
     """
     champion = live.load(settings.root)
