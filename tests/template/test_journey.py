@@ -113,19 +113,21 @@ def stop_at_each_gate(project: Path, task: str) -> None:
 
 
 def serve(project: Path, task: str, served: Path) -> None:
-    """The same rows from a file and over HTTP; what was served is kept."""
+    """The same rows from a file and over HTTP (many forecasts); what was served is kept."""
     out = project.with_name("predicted.csv")
     demo(project, "predict", SAMPLE, str(out))
     assert out.read_text(encoding="utf-8").count("\n") > 1
     question = (
         "import csv, json, sys; from fastapi.testclient import TestClient; "
         "from demo import settings; from demo.serving import app; project = settings.load(); "
-        f"rows = list(csv.DictReader(open('{SAMPLE}')))[-60:]; "
+        f"rows = list(csv.DictReader(open('{SAMPLE}')))[-210:]; "
         "number = lambda v: float(v) if v.replace('.', '').lstrip('-').isdigit() else v; "
         "keep = lambda k: k != sys.argv[1] or sys.argv[2] == 'forecasting'; "
-        "body = {'rows': [{k: number(v) for k, v in row.items() if keep(k)} for row in rows]}; "
+        "rows = [{k: number(v) for k, v in row.items() if keep(k)} for row in rows]; "
+        "ends = range(60, 211, 3) if sys.argv[2] == 'forecasting' else [210]; "
         "client = TestClient(app.create_app(project)); "
-        "answer = client.post('/predict', json=body); "
+        "ask = lambda end: client.post('/predict', json={'rows': rows[end - 60:end]}); "
+        "answer = [ask(end) for end in ends][-1]; "
         "print(answer.status_code, json.dumps(answer.json())); "
         "print(client.get('/ready').json()['model'])"
     )
@@ -134,6 +136,17 @@ def serve(project: Path, task: str, served: Path) -> None:
     said = run(project, "env", f"SERVED_DIR={served}", *command)
     assert any(line.startswith("200 ") for line in said.splitlines()), said
     assert champion(project) in said
+
+
+def blow(table: Path) -> None:
+    """Four metres a second more wind."""
+    head, *rows = table.read_text(encoding="utf-8").splitlines()
+    place = head.split(",").index("wind")
+    moved = [line.split(",") for line in rows]
+    for cells in moved:
+        cells[place] = str(float(cells[place]) + 4)
+    lines = [head, *(",".join(cells) for cells in moved)]
+    table.write_text("\n".join(lines), encoding="utf-8")
 
 
 @pytest.mark.parametrize("answers", PROJECTS, ids=[answers["task"] for answers in PROJECTS])
@@ -168,20 +181,15 @@ def test_a_project_goes_the_whole_way(
     assert f"dev {first}, stage {first}, prod {first}" in demo(project, "leaderboard")
     commit(project, "Live")
 
-    serve(project, task, tmp_path)
-    if task != "forecasting":
-        predicted = tmp_path / "predicted.csv"
-        assert "QUIET" in demo(project, "monitor", str(predicted), "--in", "prod")
-        head, *rows = predicted.read_text(encoding="utf-8").splitlines()
-        place = head.split(",").index("wind")
-        moved = [line.split(",") for line in rows]
-        for cells in moved:
-            cells[place] = str(float(cells[place]) + 4)
-        predicted.write_text(
-            "\n".join([head, *(",".join(cells) for cells in moved)]), encoding="utf-8"
-        )
-        said = demo(project, "monitor", str(predicted), "--format", "json", expect=(1,))
-        assert "wind" in [alarm["column"] for alarm in json.loads(said.splitlines()[0])["alarms"]]
+    predicted, served = tmp_path / "predicted.csv", tmp_path / "served"
+    served.mkdir()
+    serve(project, task, served)
+    # A forecast is watched beside the rows that came, at the data's own address.
+    watched, source = (served, project / SAMPLE) if task == "forecasting" else (predicted,) * 2
+    assert "QUIET" in demo(project, "monitor", str(watched), "--in", "prod")
+    blow(source)
+    said = demo(project, "monitor", str(watched), "--format", "json", expect=(1,))
+    assert "wind" in [alarm["column"] for alarm in json.loads(said.splitlines()[0])["alarms"]]
 
     (project / SAMPLE).write_text("".join(lines), encoding="utf-8")
     commit(project, "New rows at the source")

@@ -308,9 +308,9 @@ def monitor(
         rang = ", ".join(f"{column} {count}" for column, count in result.columns.items())
         said = f"Of {result.runs} runs of past windows the alarm rang in {result.rung}"
         return _say(asdict(result), form, said + (f" ({rang})." if rang else "."))
-    watch, scene, rows = monitor.watch(settings, address, environment)
+    watch, scenes = monitor.watch(settings, address, environment)
     path = html or settings.root / "reports/monitor/index.html"
-    write(path, page.html(watch, scene, rows, settings.package))
+    write(path, page.html(watch, scenes, settings.package))
     said = page.prometheus(watch) if form == "prometheus" else page.text(watch, settings.package)
     _say(page.record(watch), form, said + (f"\n  Report   {path}" if form == "text" else ""))
     if may_retrain and watch.verdict == "alarm":

@@ -155,6 +155,13 @@ def latest(rows: pd.DataFrame, settings: Settings, code: Path) -> pd.DataFrame:
     return table[_origin(table) == table.index.get_level_values("series").map(last)]
 
 
+def every(rows: pd.DataFrame, settings: Settings, code: Path) -> pd.DataFrame:
+    """The table of all origins that have the steps that a forecast of the champion with `code` needs."""
+    asked = plan(settings, code)
+    table = make_table(rows, asked)
+    return table[_origin(table) >= min(asked.maker.needed(asked.season) - 1, _origin(table).max())]
+
+
 def look_ahead(parts: Split, settings: Settings) -> list[str]:
     """The features that are not the same when rows are changed that no forecast knows of.
 
@@ -205,14 +212,14 @@ def changes(rows: pd.DataFrame, data: DataParams) -> pd.DataFrame:
     return rows.assign(**{data.target: step}).dropna(subset=[data.target])
 
 
-def blocks(table: pd.DataFrame, settings: Settings) -> np.ndarray:
-    """The block of dates that each row's date is in, counted from 0.
+def blocks(dates: pd.Series, settings: Settings) -> np.ndarray:
+    """The block of dates that each date is in, counted from 0.
 
     Errors of one date go together at all horizons, and those of dates within a horizon too (Diebold and Mariano,
     1995): a block of dates as long as the horizon is drawn as one (Carlstein, 1986).
     """
     assert settings.params.forecast
-    date = np.unique(_date(table), return_inverse=True)[1]
+    date = np.unique(dates, return_inverse=True)[1]
     return date // max(1, min(settings.params.forecast.horizon, (date.max() + 1) // BLOCKS))
 
 

@@ -6,7 +6,7 @@ champion's own data show: seasons move columns too, and few rows look far away b
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from itertools import chain
 from typing import Any
 
@@ -20,8 +20,8 @@ from ..data.split import HOLDOUT
 from ..serving import predict
 from ..settings import ContractError, ProjectError, Settings
 from ..training import evaluate, judging
-from . import drift
-from .windows import FILE, PREDICTION, TIME, Limits, Past, cut, load_limits, load_past, served, watched
+from . import drift, windows
+from .windows import FILE, PREDICTION, TIME, Limits, Past
 
 EXIT_CODES = {"quiet": 0, "alarm": 1, "unknown": 2}
 SCORE = "performance"
@@ -91,73 +91,85 @@ class SelfTest:
 
 @dataclass(frozen=True)
 class Scene:
-    """All that a look needs: the champion, the limits, the past, and how predictions are scored.
+    """All that a look needs: the champion, the limits, the past, how predictions are scored, and the rows by window.
 
     `holdout` is the champion's score on the holdout, `floor` what a window's may not fall below, beyond chance.
     """
 
+    settings: Settings
     live: predict.Champion
     limits: Limits
     past: Past
     judge: evaluate.Judge
+    rows: dict[str, pd.DataFrame] = field(default_factory=dict)
     holdout: float | None = None
     floor: float = -np.inf
 
 
-def watch(
-    settings: Settings, address: str | None = None, environment: str = "dev"
-) -> tuple[Watch, Scene, dict[str, pd.DataFrame]]:
-    """The newest windows behind an address, judged; beside it what it was judged by, and the rows."""
-    _refuse_forecasts(settings)
-    live, limits = predict.load(settings.root, environment), load_limits(settings.root)
+def watch(settings: Settings, address: str | None = None, environment: str = "dev") -> tuple[Watch, list[Scene]]:
+    """The newest windows behind an address, judged; beside it what they were judged by."""
+    live, limits = predict.load(settings.root, environment), windows.load_limits(settings.root)
     try:
-        rows = served(address or limits.uri, live.contract, limits, settings.root)
+        scenes = make_scenes(settings, live, limits, address or limits.uri)
     except ContractError as error:
         raise ProjectError(f"Nothing to look at: {error.message}") from None
-    scene = make_scene(settings, live, limits, rows)
-    truth = labels(settings, live.contract, rows)
-    looks = [look for window in rows for look in look_at(scene, window, rows[window], truth)]
-    return conclude(scene, rows, looks), scene, rows
+    truth = labels(settings, live.contract, scenes[0].rows)
+    looks = [look for scene in scenes for window in scene.rows for look in look_at(scene, window, truth)]
+    return conclude(scenes[0], looks), scenes
 
 
-def _refuse_forecasts(settings: Settings) -> None:
-    if settings.forecasts:
-        raise ProjectError("monitor does not watch forecasts: what they miss shows in the next round's newest window.")
+def make_scenes(settings: Settings, live: predict.Champion, limits: Limits, address: str) -> list[Scene]:
+    """What was served beside the past; of forecasts whose dates have come, and then what came, at the data's address."""
+    root, uri = settings.root, settings.params.data.uri
+    if not settings.forecasts:
+        rows = [windows.served(address, live.contract, limits, root)]
+    elif limits.window == "file":
+        raise ProjectError(f"{FILE}: window: forecasts are cut by their dates: hour, day, week or month, not file.")
+    else:
+        chunks = sources.named_chunks(uri, root=root, texts=contracts.texts(live.contract))
+        time = contracts.columns(live.contract, "time")
+        come = {window for name, frame in chunks for window in windows.cut(frame, name, limits.window, time)[0]}
+        told = windows.served(address, live.contract, limits, root, come)
+        rows = [told, windows.served(uri, live.contract, limits, root, told)]
+    pairs = zip(windows.sides(settings, live), rows, strict=True)
+    return [make_scene(settings, *side, limits, mine) for side, mine in pairs]
 
 
-def make_scene(settings: Settings, live: predict.Champion, limits: Limits, rows: dict[str, pd.DataFrame]) -> Scene:
+def make_scene(
+    settings: Settings, live: predict.Champion, known: pd.DataFrame, limits: Limits, rows: dict[str, pd.DataFrame]
+) -> Scene:
     """The past is cut into windows that are as large as those that were served, if it has so many rows."""
     sizes = [len(frame) for frame in rows.values() if len(frame) >= limits.min_rows] or [limits.min_rows]
-    past = load_past(settings, live, limits, int(np.median(sizes)))
-    judge = judging.judge_of(settings, live.contract)
-    if judge.metric not in live.pointer["scores"]:
-        return Scene(live, limits, past, judge)
-    holdout = live.pointer["scores"][judge.metric]["value"]
-    lowest = min([holdout - limits.performance_drop, *_scores(settings, live, limits, past.size, judge)])
-    return Scene(live, limits, past, judge, holdout, lowest)
+    past = windows.make_past(known, live, limits, int(np.median(sizes)))
+    scene = Scene(settings, live, limits, past, judging.judge_of(settings, live.contract), rows)
+    if PREDICTION not in known or scene.judge.metric not in live.pointer["scores"]:
+        return scene
+    holdout = live.pointer["scores"][scene.judge.metric]["value"]
+    lowest = min([holdout - limits.performance_drop, *_scores(scene, known)])
+    return replace(scene, holdout=holdout, floor=lowest)
 
 
-def _scores(
-    settings: Settings, live: predict.Champion, limits: Limits, size: int, judge: evaluate.Judge
-) -> Iterator[float]:
+def _scores(scene: Scene, known: pd.DataFrame) -> Iterator[float]:
     """What the champion scored in the holdout's own windows: a season may be hard, or all alike, which lowers an R²."""
-    frame = contracts.coerce(sources.read_batch(settings.root / HOLDOUT), live.contract)[0]
+    live, limits, judge = scene.live, scene.limits, scene.judge
+    frame = contracts.coerce(sources.read_batch(scene.settings.root / HOLDOUT), live.contract)[0]
     [target] = contracts.columns(live.contract, "target")
-    y = judge.truth(frame[target])
-    said = judge.predict(live.estimator, as_input(frame, contracts.features(live.contract)))
-    windows, _ = cut(frame, "", limits.window, contracts.columns(live.contract, "time"))
-    windows = windows if windows.any() else pd.Series(np.arange(len(frame)) // size)
-    for mine in (windows == name for name in windows.unique()):
+    if keys := windows.is_told(known, live.contract) and live.contract["unique"]:
+        frame = frame.merge(known[[*keys, PREDICTION]], on=keys)
+    y, said = judge.truth(frame[target]), _said(scene, frame)
+    names, _ = windows.cut(frame, "", limits.window, contracts.columns(live.contract, "time"))
+    names = names if names.any() else pd.Series(np.arange(len(frame)) // scene.past.size)
+    for mine in (names == name for name in names.unique()):
         score = judge.point(y[mine], said[mine]) if mine.sum() >= limits.min_rows else np.nan
         if not np.isnan(score):
             yield score
 
 
-def conclude(scene: Scene, rows: dict[str, pd.DataFrame], looks: list[Look]) -> Watch:
+def conclude(scene: Scene, looks: list[Look]) -> Watch:
     """The verdict: alarm when a column is off in k of the newest n windows; unknown when fewer than k say anything."""
-    limits = scene.limits
-    windows = [Window(name, len(frame), _until(frame), len(frame) >= limits.min_rows) for name, frame in rows.items()]
-    judged = sum(window.judged for window in windows)
+    limits, rows = scene.limits, scene.rows
+    cuts = [Window(name, len(frame), _until(frame), len(frame) >= limits.min_rows) for name, frame in rows.items()]
+    judged = sum(window.judged for window in cuts)
     off: dict[str, list[Look]] = {}
     for look in looks:
         if look.problems:
@@ -168,56 +180,56 @@ def conclude(scene: Scene, rows: dict[str, pd.DataFrame], looks: list[Look]) -> 
         if len(found) >= limits.k
     ]
     if judged < limits.k:
-        found = f"{judged} of {len(windows)} windows have {limits.min_rows} rows; {limits.k} are needed"
+        found = f"{judged} of {len(cuts)} windows have {limits.min_rows} rows; {limits.k} are needed"
         verdict, reason = "unknown", f"{found} ({FILE})"
     elif alarms:
         names = ", ".join(alarm.column for alarm in alarms[:3]) + (", …" if len(alarms) > 3 else "")
         since = min(alarm.windows[0] for alarm in alarms)
         verdict, reason = (
             "alarm",
-            f"{names} off in {limits.k} or more of the last {len(windows)} windows, since {since}",
+            f"{names} off in {limits.k} or more of the last {len(cuts)} windows, since {since}",
         )
     else:
-        verdict, reason = "quiet", f"nothing is off in {limits.k} of the last {len(windows)} windows"
+        verdict, reason = "quiet", f"nothing is off in {limits.k} of the last {len(cuts)} windows"
     id_, metric = scene.live.pointer["id"], scene.judge.metric
-    return Watch(id_, verdict, reason, alarms, windows, looks, metric, scene.holdout)
+    return Watch(id_, verdict, reason, alarms, cuts, looks, metric, scene.holdout)
 
 
 def self_test(settings: Settings) -> SelfTest:
     """How often the alarm rings on n neighbouring windows of the past, held against the rest of it."""
-    _refuse_forecasts(settings)
-    live, limits = predict.load(settings.root), load_limits(settings.root)
-    past = load_past(settings, live, limits, limits.min_rows)
-    past = replace(past, size=int(past.windows.value_counts().median()))
-    names = past.full()
+    limits, sides = windows.load_limits(settings.root), windows.sides(settings, predict.load(settings.root))
+    pasts = [(live, windows.make_past(known, live, limits, windows.MOST_ROWS)) for live, known in sides]
+    names = pasts[0][1].full()
     starts = np.random.default_rng(0).permutation(max(0, len(names) - limits.n + 1))[:RUNS]
     rung: list[list[str]] = []
     for chosen in (names[start : start + limits.n] for start in starts):
-        scene = Scene(live, limits, past.without(chosen), judging.judge_of(settings, live.contract))
-        off = [column for name in chosen for column in _off(scene, past, name)]
-        rung += [[column for column in past.frame if off.count(column) >= limits.k]]
+        rung.append([])
+        for live, past in pasts:
+            scene = Scene(settings, live, limits, past.without(chosen), judging.judge_of(settings, live.contract))
+            off = [column for name in chosen for column in _off(scene, past, name)]
+            rung[-1] += [column for column in past.frame if off.count(column) >= limits.k]
     return SelfTest(len(rung), sum(map(bool, rung)), dict(Counter(chain.from_iterable(rung))))
 
 
 def _off(scene: Scene, past: Past, window: Any) -> Iterator[str]:
     mine = past.windows == window
-    rest = scene.past.like(None if past.times is None else past.times[mine])
+    rest = scene.past.frame if past.places is None else scene.past.like(past.places[mine])
     for column in past.frame:
         if _look(scene, str(window), column, rest[column], past.frame[column][mine], []).problems:
             yield column
 
 
-def look_at(scene: Scene, window: str, rows: pd.DataFrame, truth: pd.Series | None = None) -> Iterator[Look]:
+def look_at(scene: Scene, window: str, truth: pd.Series | None = None) -> Iterator[Look]:
     """Every column of a window with enough rows."""
-    limits, live = scene.limits, scene.live
+    limits, live, rows = scene.limits, scene.live, scene.rows[window]
     if len(rows) < limits.min_rows:
         return
     if "model" in rows:  # what another champion said is no sign of this one
         rows = rows.assign(**{PREDICTION: rows[PREDICTION].where(rows["model"] == live.pointer["id"])})
     features = contracts.columns(live.contract, "feature")
     broken = breaches(rows, live.contract)
-    now = watched(rows, live)
-    past = scene.past.like(season_of(rows, live.contract))
+    now = windows.watched(rows, live)
+    past = scene.past.like(windows.place(rows, live.contract))
     for column in [*features, *([PREDICTION] if PREDICTION in now and now[PREDICTION].notna().any() else [])]:
         if column in now:
             yield _look(scene, window, column, past[column], now[column], broken.get(column, []))
@@ -259,7 +271,7 @@ def breaches(rows: pd.DataFrame, contract: contracts.Contract) -> dict[str, list
 def labels(settings: Settings, contract: contracts.Contract, rows: dict[str, pd.DataFrame]) -> pd.Series | None:
     """The target by key, for the keys of the served rows that the data's address knows by now."""
     keys, [target] = contract["unique"], contracts.columns(contract, "target")
-    if not keys or not all(set(keys) <= set(frame) for frame in rows.values()):
+    if not keys or not rows or not all(set(keys) <= set(frame) for frame in rows.values()):
         return None
     wanted = pd.concat([_keys(frame, contract) for frame in rows.values()])
     found = []
@@ -280,13 +292,20 @@ def performance(scene: Scene, rows: pd.DataFrame, truth: pd.Series | None) -> ev
         return None
     y = scene.judge.truth(truth.loc[_keys(known, scene.live.contract)])
     with np.errstate(all="ignore"):
-        score = evaluate.bootstrap(scene.judge, y, _said(scene, known))
+        score = evaluate.bootstrap(scene.judge, y, _said(scene, known), blocks=_blocks(scene, known))
     return None if np.isnan([score.value, score.high]).any() else score
 
 
+def _blocks(scene: Scene, rows: pd.DataFrame) -> np.ndarray | None:
+    """The blocks of dates of forecasts, whose errors go together."""
+    if not windows.is_told(rows, scene.live.contract):
+        return None
+    return np.asarray(scene.settings.rolling.blocks(windows.place(rows, scene.live.contract)[TIME], scene.settings))
+
+
 def _said(scene: Scene, rows: pd.DataFrame) -> np.ndarray:
-    """What was predicted, as the judge takes it; probabilities that were not kept are asked for again."""
-    if scene.judge.task == "regression":
+    """What was predicted, as the judge takes it; what was not kept is asked for again."""
+    if scene.judge.task == "regression" and PREDICTION in rows:
         return pd.to_numeric(rows[PREDICTION]).to_numpy(float)
     names = [f"probability_{label}" for label in scene.judge.classes]
     if set(names) <= set(rows):
@@ -298,14 +317,6 @@ def _said(scene: Scene, rows: pd.DataFrame) -> np.ndarray:
 def _keys(frame: pd.DataFrame, contract: contracts.Contract) -> pd.Series:
     typed = contracts.coerce(frame[contract["unique"]], contract)[0]
     return pd.util.hash_pandas_object(typed, index=False)
-
-
-def season_of(rows: pd.DataFrame, contract: contracts.Contract) -> pd.Series:
-    """When the rows are of: the contract's time where it is there, else when they were served."""
-    for name in contracts.columns(contract, "time"):
-        if name in rows:
-            return sources.to_dates(rows[name])
-    return rows[TIME]
 
 
 def _until(rows: pd.DataFrame) -> str | None:

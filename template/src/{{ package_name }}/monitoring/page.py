@@ -10,10 +10,11 @@ import numpy as np
 import pandas as pd
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
+from ..data import contract as contracts
 from ..pages import ACCENT, BAD, DASHED, INK, MUTED, label_rows, render, svg
-from . import drift
-from .monitor import SCORE, Look, Scene, Watch, season_of
-from .windows import PREDICTION, watched
+from . import drift, windows
+from .monitor import SCORE, Look, Scene, Watch
+from .windows import HORIZON, PREDICTION, TIME
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,18 +22,22 @@ if TYPE_CHECKING:
 SHOWN = 4  # columns whose values are drawn
 
 
-def html(watch: Watch, scene: Scene, rows: dict[str, pd.DataFrame], package: str) -> str:
+def html(watch: Watch, scenes: list[Scene], package: str) -> str:
     """The page; it needs no other file."""
+    scene = scenes[0]
     looks = {(look.column, look.window): look for look in watch.looks}
     worst = _worst(watch)
-    drawings = {f"values {n}": _values(scene, rows, look) for n, look in enumerate(worst[:SHOWN])}
-    judged = {window.name: watched(rows[window.name], scene.live) for window in watch.windows if window.judged}
+    drawings = {f"values {n}": _values(scenes, look) for n, look in enumerate(worst[:SHOWN])}
+    names = [window.name for window in watch.windows if window.judged]
+    judged = {name: windows.watched(scene.rows[name], scene.live) for name in names}
     said = {name: frame[PREDICTION].dropna() for name, frame in judged.items() if PREDICTION in frame}
     if said := {name: column for name, column in said.items() if len(column)}:
         past = scene.past.frame[PREDICTION]
         drawings["predictions"] = svg("predictions", 300, lambda axes: _predictions(axes, {"past": past} | said))
     if scores := [look for look in watch.looks if look.score]:
         drawings["performance"] = svg("performance", 300, lambda axes: _performance(axes, scores, scene))
+    if len(scenes) > 1 and scenes[1].rows:
+        drawings["forecast"] = svg("forecast", 300, lambda axes: _forecast(axes, *scenes))
     return render(
         "monitoring/page.html.j2",
         package,
@@ -101,11 +106,12 @@ def _worst(watch: Watch) -> list[Look]:
     return sorted((look for look in furthest.values() if look.psi is not None), key=far, reverse=True)
 
 
-def _values(scene: Scene, rows: dict[str, pd.DataFrame], look: Look) -> str:
+def _values(scenes: list[Scene], look: Look) -> str:
     """How the rows of a window and of the past spread over the same bins."""
-    window = rows[look.window]
-    past = scene.past.like(season_of(window, scene.live.contract))[look.column].dropna()
-    names, before, here = drift.shares(past, watched(window, scene.live)[look.column].dropna())
+    scene = next(scene for scene in scenes if look.column in scene.past.frame)
+    window = scene.rows[look.window]
+    past = scene.past.like(windows.place(window, scene.live.contract))[look.column].dropna()
+    names, before, here = drift.shares(past, windows.watched(window, scene.live)[look.column].dropna())
     kept = [place for place in range(len(names)) if before[place] or here[place]][:15]
 
     def paint(axes: Axes) -> None:
@@ -141,6 +147,22 @@ def _predictions(axes: Axes, said: dict[str, pd.Series]) -> None:
         axes.set_ylabel("% of rows")
     axes.grid(axis="y")
     _label_windows(axes, list(said))
+
+
+def _forecast(axes: Axes, told: Scene, asked: Scene) -> None:
+    """What was forecast for each date at the shortest and the longest horizon, and what came; of series the mean."""
+    from matplotlib.dates import AutoDateLocator
+
+    [target] = contracts.columns(told.live.contract, "target")
+    said, came = (pd.concat(scene.rows.values()) for scene in (told, asked))
+    places = windows.place(said, told.live.contract)
+    lines = pd.to_numeric(said[PREDICTION]).groupby([places[HORIZON], places[TIME]]).mean()
+    for horizon, alpha in ((places[HORIZON].max(), 0.35), (places[HORIZON].min(), 1.0)):
+        axes.plot(lines[horizon].index, lines[horizon], color=ACCENT, alpha=alpha, linewidth=1.5)
+    truth = pd.to_numeric(came[target], errors="coerce").groupby(windows.place(came, asked.live.contract)[TIME]).mean()
+    axes.plot(truth.index, truth, ".", color=INK, markersize=4)
+    axes.grid(axis="y")
+    axes.xaxis.set_major_locator(AutoDateLocator(minticks=3, maxticks=6))
 
 
 def _common(said: dict[str, pd.Series]) -> list[str]:

@@ -1,6 +1,7 @@
 """The windows that are compared: the newest of what was served, and those of the past that the champion knows."""
 
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -21,6 +22,7 @@ FILE = Path("deployment/monitoring.yaml")
 FORMS = {"hour": ("h", "%Y-%m-%d %H:00"), "day": ("D", "%Y-%m-%d"), "week": ("W", "%Y-%m-%d"), "month": ("M", "%Y-%m")}
 PREDICTION = "prediction"
 TIME = "window's time"  # beside the columns of the served rows
+HORIZON = "horizon"  # of a forecast
 MOST_ROWS = 100_000  # of the past
 FEWEST, MOST_WINDOWS = 8, 60  # windows of the past that say how far a column moves by itself
 USUAL = 0.975  # of them stay below the limit
@@ -43,25 +45,23 @@ class Limits(Section):
 
 @dataclass(frozen=True)
 class Past:
-    """Rows that the champion was fitted or judged on, with its predictions, cut into windows of `size` rows or so.
-
-    `times` is None where rows have none.
-    """
+    """What the champion knows, cut into windows of `size` rows or so; `places` is None where they are of any time."""
 
     frame: pd.DataFrame
     windows: pd.Series
-    times: pd.Series | None
+    places: pd.DataFrame | None
     size: int
 
     def without(self, windows: list[Any]) -> "Past":
         kept = ~self.windows.isin(windows)
-        return Past(self.frame[kept], self.windows[kept], None if self.times is None else self.times[kept], self.size)
+        places = None if self.places is None else self.places[kept]
+        return Past(self.frame[kept], self.windows[kept], places, self.size)
 
-    def like(self, times: pd.Series | None) -> pd.DataFrame:
-        """The rows that a window is held against: those of its time of the year, if there are enough."""
-        if self.times is None or times is None or times.isna().all():
+    def like(self, places: pd.DataFrame) -> pd.DataFrame:
+        """The rows that a window is held against: of its time of the year and its horizons, if there are enough."""
+        if self.places is None or places[TIME].isna().all():
             return self.frame
-        near = drift.season(self.times, times)
+        near = drift.season(self.places[TIME], places[TIME]) & self.places[HORIZON].isin(places[HORIZON].unique())
         return self.frame[near] if near.sum() >= self.size else self.frame
 
     @cached_property
@@ -72,7 +72,8 @@ class Past:
         for window in chance.permutation(self.full())[:MOST_WINDOWS]:
             mine = np.flatnonzero(self.windows == window)
             mine = chance.permutation(mine)[: self.size]
-            rest = self.without([window]).like(None if self.times is None else self.times.iloc[mine])
+            rest = self.without([window])
+            rest = rest.frame if self.places is None else rest.like(self.places.iloc[mine])
             for column in self.frame:
                 found[column].append(drift.measure(rest[column], self.frame[column].iloc[mine]))
         return {column: _quantile(measures) for column, measures in found.items()}
@@ -90,13 +91,20 @@ def load_limits(root: Path) -> Limits:
     return limits
 
 
-def served(address: str, contract: contracts.Contract, limits: Limits, root: Path) -> dict[str, pd.DataFrame]:
-    """The rows of the newest n windows by name, read chunk by chunk; the column TIME says when."""
+def served(
+    address: str, contract: contracts.Contract, limits: Limits, root: Path, among: Collection[str] | None = None
+) -> dict[str, pd.DataFrame]:
+    """The rows of the newest n windows by name, of `among` only, read chunk by chunk; the column TIME says when.
+
+    A forecast is of the window of its date, whenever it was made.
+    """
     newest: dict[str, list[pd.DataFrame]] = {}
+    columns = [*([] if contracts.is_forecast(contract) else ["served_at"]), *contracts.columns(contract, "time")]
     for name, frame in sources.named_chunks(address, root=root, texts=contracts.texts(contract)):
-        names, times = cut(frame, name, limits.window, ["served_at", *contracts.columns(contract, "time")])
+        names, times = cut(frame, name, limits.window, columns)
         for window, rows in frame.assign(**{TIME: times}).groupby(names):
-            newest.setdefault(str(window), []).append(rows)
+            if among is None or window in among:
+                newest.setdefault(str(window), []).append(rows)
         for window in sorted(newest)[: -limits.n]:
             del newest[window]
     return {window: pd.concat(newest[window], ignore_index=True) for window in sorted(newest)}
@@ -112,23 +120,49 @@ def cut(frame: pd.DataFrame, name: str, window: str, columns: list[str]) -> tupl
     return times.dt.to_period(period).dt.start_time.dt.strftime(form), times
 
 
-def load_past(settings: Settings, live: Champion, limits: Limits, size: int) -> Past:
-    """The batches of the champion's round, at most some rows of each."""
-    time = contracts.columns(live.contract, "time")
+def place(rows: pd.DataFrame, contract: contracts.Contract) -> pd.DataFrame:
+    """When the rows are of, by the contract's time, else when they were served; and the horizon of a forecast."""
+    time = next((sources.to_dates(rows[name]) for name in contracts.columns(contract, "time") if name in rows), None)
+    time = rows.get(TIME, pd.Series(pd.NaT, rows.index)) if time is None else time
+    return pd.DataFrame({TIME: time, HORIZON: rows[HORIZON] if is_told(rows, contract) else 0})
+
+
+def is_told(rows: pd.DataFrame, contract: contracts.Contract) -> bool:
+    """Whether they are forecasts, not the rows that forecasts are made from."""
+    return contracts.is_forecast(contract) and PREDICTION in rows
+
+
+def sides(settings: Settings, live: Champion) -> list[tuple[Champion, pd.DataFrame]]:
+    """What the champion knows, with its predictions; of a forecast what it said of each date, then what it knows."""
+    rows, task = known(settings, live), settings.forecasts
+    if not task:
+        said = live.estimator.predict(as_input(rows, contracts.features(live.contract)))
+        return [(live, rows.assign(**{PREDICTION: said}))]
+    told, asked = (replace(live, contract=part(live.contract)) for part in (task.answers, task.history))
+    return [(told, task.told(live, settings, rows)), (asked, rows)]
+
+
+def known(settings: Settings, live: Champion) -> pd.DataFrame:
+    """The batches of the champion's round, at most some rows of each; a forecast needs all."""
     paths = sources.batch_paths(settings.root)[: live.pointer["data"]["batches"]]
     share = min(1.0, MOST_ROWS / sum(parquet.read_metadata(path).num_rows for path in paths))
+    share = 1.0 if settings.forecasts else share
     frames = {}
     for path in paths:
         rows = sources.read_batch(path).sample(frac=share, random_state=0).sort_index()
         frames[path.stem] = contracts.coerce(rows, live.contract)[0]
-    frame = pd.concat(frames, names=[contracts.BATCH]).reset_index(level=0).reset_index(drop=True)
-    X = as_input(frame, contracts.features(live.contract))
-    frame[PREDICTION] = pd.Series(live.estimator.predict(X), frame.index)
-    windows, times = cut(frame, "", limits.window, time)
+    return pd.concat(frames, names=[contracts.BATCH]).reset_index(level=0).reset_index(drop=True)
+
+
+def make_past(frame: pd.DataFrame, live: Champion, limits: Limits, size: int) -> Past:
+    """One side of what the champion knows, in windows."""
+    frame = frame.sample(min(len(frame), MOST_ROWS), random_state=0).sort_index()
+    time = contracts.columns(live.contract, "time")
+    windows, _ = cut(frame, "", limits.window, time)
     if not windows.any():
         windows = frame[contracts.BATCH]
     size = min(size, int(windows.value_counts().median()))  # more may be served in a window than was learnt from
-    past = Past(watched(frame, live), windows, times if time else None, size)
+    past = Past(watched(frame, live), windows, place(frame, live.contract) if time else None, size)
     return past if len(past.full()) >= FEWEST else _shuffled(past)
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -22,12 +23,26 @@ def history(contract: contracts.Contract) -> contracts.Contract:
     return contract | {"columns": {n: r | ({"role": "feature"} if r["role"] in read else {}) for n, r in columns}}
 
 
+def answers(contract: contracts.Contract) -> contracts.Contract:
+    """The contract of what is answered, which has no feature."""
+    return contract | {"columns": {n: r for n, r in contract["columns"].items() if r["role"] != "feature"}}
+
+
 def forecast(asked: live.Champion, settings: Settings, rows: pd.DataFrame, name: str) -> pd.DataFrame:
     """A row for each series and horizon; ProjectError names a wrong cell, or a series with too short a history."""
+    return _say(asked, settings, rolling.latest, live.to_features(rows, history(asked.contract), name))
+
+
+def told(asked: live.Champion, settings: Settings, rows: pd.DataFrame) -> pd.DataFrame:
+    """What the champion says of each date from every origin among typed rows."""
+    return _say(asked, settings, rolling.every, rows)
+
+
+def _say(asked: live.Champion, settings: Settings, make: Callable[..., pd.DataFrame], rows: pd.DataFrame) -> Any:
+    """The champion's answers to the table that is made of the rows."""
     own = ForecastParams(**asked.pointer["params"]["forecast"])  # the champion's, whatever params.yaml says now
     settings = replace(settings, params=settings.params.model_copy(update={"forecast": own}))
-    typed = live.to_features(rows, history(asked.contract), name)
-    table = rolling.latest(typed, settings, settings.root / champion.CODE / asked.pointer["id"])
+    table = make(rows, settings, settings.root / champion.CODE / asked.pointer["id"])
     known = list(asked.estimator.feature_names_in_)
     if lost := [column for column in known if column not in table]:
         raise ProjectError(f"Champion {asked.pointer['id']} reads {lost[0]!r}, which is not there: run retrain.")

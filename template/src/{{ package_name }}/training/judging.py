@@ -126,7 +126,7 @@ def gather(settings: Settings, split: Split, fitted: Fitted) -> gates.Evidence:
         """A column that the champion knew and that is gone is missing to it; its own forecast.py makes its table."""
         frame = getattr(split, part)
         y, said = judge_.truth(frame[data.target]), judge_.predict(fitted.model, as_input(frame, columns))
-        blocks = rolling.blocks(frame, settings) if rolling else None
+        blocks = rolling.blocks(frame[data.time], settings) if rolling else None
         if rival is None:
             return gates.Scored(y, said, None, blocks)
         known = list(rival.feature_names_in_)
