@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from .settings import COMMAND, ProjectError, Settings
+from .settings import ProjectError, Settings
 from .training import champion
 
 TOOLS = ("docker", "podman", "buildah")
@@ -28,10 +28,7 @@ def deploy(settings: Settings, environment: str, say: Callable[[str], None], *, 
 
     ProjectError when there is no champion, its model file is another one, or a command fails.
     """
-    root, pointer = settings.root, champion.load(settings.root, environment)
-    if pointer is None:
-        how = "retrain" if environment == "dev" else f"promote --to {environment}"
-        raise ProjectError(f"{environment} has no champion: type {COMMAND} {how}")
+    root, pointer = settings.root, champion.required(settings.root, environment)
     champion.content(root, pointer, environment)
     name, tool = os.environ.get("IMAGE") or root.name, _tool()
     tag = f"{pointer['id']}-{_git(root, 'describe', '--always', '--dirty', '--exclude=*').strip()}"

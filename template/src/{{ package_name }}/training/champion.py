@@ -42,6 +42,14 @@ def load(root: Path, environment: str = "dev") -> Pointer | None:
     return pointer
 
 
+def required(root: Path, environment: str) -> Pointer:
+    """An environment's pointer; ProjectError says how to come by the first."""
+    if pointer := load(root, environment):
+        return pointer
+    first = "retrain" if environment == "dev" else f"promote --to {environment}"
+    raise ProjectError(f"{environment} has no champion: type {COMMAND} {first}")
+
+
 def content(root: Path, pointer: Pointer, environment: str = "dev") -> bytes:
     """The bytes of an environment's model; ProjectError when the file is not the one that was promoted."""
     path = FOLDERS[environment] / MODEL.name
@@ -88,10 +96,7 @@ def promote(settings: Settings, id_: str) -> rounds.Round:
 def advance(root: Path, environment: str) -> Pointer:
     """Makes the champion of the environment before this one's champion too; returns its pointer."""
     source, now = SOURCE[environment], load(root, environment)
-    coming = load(root, source)
-    if not coming:
-        first = "retrain" if source == "dev" else f"promote --to {source}"
-        raise ProjectError(f"{source} has no champion that could be promoted: type {COMMAND} {first}")
+    coming = required(root, source)
     if now and now["id"] == coming["id"]:
         raise ProjectError(f"{now['id']} is the champion of {environment} already: nothing was changed.")
     pointer = {**coming, "promoted": _now(), "previous": _last(now)}
