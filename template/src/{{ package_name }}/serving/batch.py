@@ -147,7 +147,8 @@ def _make(destination: str, write: Callable[[Path], int]) -> int:
             reason = sources.masked(str(error)).splitlines()[0]
             raise ProjectError(f"{sources.masked(destination)} cannot be written: {reason}") from None
         finally:
-            path.unlink(missing_ok=True)
+            if path.exists():  # not in a folder that cannot be written to
+                path.unlink()
     return rows
 
 
