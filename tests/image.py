@@ -23,7 +23,9 @@ from typing import Any
 
 UV = Path(sys.executable).with_name("uv")
 CERTIFICATES = Path("etc/ssl/certs/ca-certificates.crt")
-ENVIRONMENT = {**os.environ, "STORAGE_DRIVER": "vfs", "BUILDAH_ISOLATION": "chroot"}
+# Layers are kept while several images are built, so that they are built upon the same ones.
+BUILDAH = {"STORAGE_DRIVER": "vfs", "BUILDAH_ISOLATION": "chroot", "BUILDAH_LAYERS": "true"}
+ENVIRONMENT = {**os.environ, **BUILDAH}
 # The image's root as a read-only mount, a volume at /tmp, then its own user, variables and folder.
 RUN = """
 mount --bind "$1" "$1" && mount -o remount,ro,bind "$1" && mount -t proc proc "$1/proc" || exit 1
@@ -51,6 +53,12 @@ def make_bases(project: Path) -> None:
         _commit(named["UV"], [UV, "/uv"])
 
 
+def build(project: Path, name: str) -> None:
+    """Builds as the Dockerfile's head says."""
+    dockerfile = project / "deployment/Dockerfile"
+    _buildah("build", "--quiet", "-f", dockerfile, "-t", name, project)
+
+
 def configuration(name: str) -> dict[str, Any]:
     """An image's configuration."""
     config: dict[str, Any] = json.loads(_buildah("inspect", "--type", "image", name))
@@ -67,13 +75,27 @@ def mounted(name: str) -> Iterator[Path]:
         _buildah("rm", container)
 
 
-def remove(name: str) -> None:
-    _buildah("rmi", name)
+@contextmanager
+def layers() -> Iterator[None]:
+    """Removes the images and layers that were built meanwhile."""
+    before = _images()
+    try:
+        yield
+    finally:
+        # One that is gone takes those below it along; newer ones stand before.
+        while made := [name for name in _images() if name not in before]:
+            _buildah("rmi", made[0])
 
 
-def run(root: Path, config: dict[str, Any], volume: Path, *command: str) -> str:
+def programs(root: Path) -> set[str]:
+    """The names of what may be run in an image."""
+    folders = [root / "app/.venv/bin", *root.glob("usr/*bin"), *root.glob("usr/local/*bin")]
+    return {path.name for folder in folders for path in folder.iterdir()}
+
+
+def run(root: Path, config: dict[str, Any], volume: Path, *command: str, expect: int = 0) -> str:
     """Runs a command in an image, as its own user on a read-only root with a volume at /tmp."""
-    return _run(*_isolated(root, config, volume, command))
+    return _run(*_isolated(root, config, volume, command), expect=expect)
 
 
 @contextmanager
@@ -130,6 +152,10 @@ def _commit(name: str, copied: list[Path | str], *config: str) -> None:
     _buildah("commit", "--quiet", "--rm", container, name)
 
 
+def _images() -> list[str]:
+    return _buildah("images", "--all", "--quiet", "--no-trunc").split()
+
+
 def _exists(name: str) -> bool:
     return bool(_buildah("images", "--quiet", "--filter", f"reference={name}").strip())
 
@@ -138,9 +164,10 @@ def _buildah(*arguments: Path | str) -> str:
     return _run("buildah", *arguments)
 
 
-def _run(*command: Path | str) -> str:
+def _run(*command: Path | str, expect: int = 0) -> str:
     done = subprocess.run(
         [str(part) for part in command], env=ENVIRONMENT, capture_output=True, text=True
     )
-    assert done.returncode == 0, f"{' '.join(map(str, command))}\n{done.stdout}{done.stderr}"
-    return done.stdout
+    said = done.stdout + done.stderr
+    assert done.returncode == expect, f"{' '.join(map(str, command))}\n{said}"
+    return said if expect else done.stdout
