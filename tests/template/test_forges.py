@@ -6,7 +6,9 @@ import ast
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from generated import Render
@@ -163,6 +165,25 @@ def test_only_the_retraining_may_write(render: Render) -> None:
             if workflow["name"] == "retrain":
                 may = {"contents": "write", "pull-requests": "write"}
             assert job["permissions"] == may
+
+
+def test_a_round_in_ci_can_sign_its_champion(project: Path, forge: str) -> None:
+    """GitLab's jobs have every variable; elsewhere a secret is handed to a step by name."""
+    given = [step["env"] for step in nodes(pipelines(project, forge)) if is_round(step)]
+    assert forge == "gitlab" or ["CHAMPION_KEY" in variables for variables in given] == [True]
+
+
+def is_round(step: Any) -> bool:
+    return "retrain --pr" in str(step.get("run", step.get("script"))) and "env" in step
+
+
+def nodes(node: Any) -> Iterator[dict[str, Any]]:
+    """Every mapping in a pipeline."""
+    if isinstance(node, dict):
+        yield node
+    for value in node.values() if isinstance(node, dict) else node:
+        if isinstance(value, dict | list):
+            yield from nodes(value)
 
 
 def test_secrets_are_named_and_never_written(project: Path, forge: str) -> None:

@@ -1,19 +1,19 @@
 """Signed champions, where a project wants them: Ed25519 (RFC 8032) over verdict, model and the code kept with it.
 
 deployment/trusted_keys.pem holds the public keys that may sign; while it holds none, no signature is asked for. The
-private key is in the environment, as PEM in CHAMPION_KEY, and nowhere else.
+private key is in the environment, as PEM or its one line of base64 in CHAMPION_KEY, and nowhere else.
 """
 
 import hashlib
 import os
 from base64 import b64decode, b64encode
 from pathlib import Path
-from re import DOTALL, findall
+from re import DOTALL, findall, sub
 from typing import Any
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_pem_public_key
+from cryptography.hazmat.primitives.serialization import load_der_private_key, load_pem_public_key
 
 from ..settings import COMMAND, ProjectError
 
@@ -26,7 +26,7 @@ def sign(root: Path, id_: str, verdict: str, model: bytes, code: Path) -> dict[s
     if not (trusted := _trusted(root)):
         return {}
     try:
-        key = load_pem_private_key(os.environ.get(KEY, "").encode(), None)
+        key = load_der_private_key(b64decode(sub("-----.+?-----", "", os.environ.get(KEY, ""))), None)
     except (ValueError, TypeError):
         key = None
     if not isinstance(key, Ed25519PrivateKey) or key.public_key() not in trusted:
