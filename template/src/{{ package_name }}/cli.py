@@ -50,10 +50,10 @@ def data_infer() -> None:
     from .data import infer, must_fail
 
     settings = project.load()
-    contract, frame = infer.infer(settings)
+    contract, rows = infer.infer(settings)
     contracts.save(settings.root, contract)
     bad = must_fail.write(settings)
-    click.echo(f"data/contract.yaml from {len(frame):,} rows; {len(bad)} bad batches")
+    click.echo(f"data/contract.yaml from {rows:,} rows; {len(bad)} bad batches")
     for name in contracts.columns(contract, "left out"):
         click.echo(f"  left out  {name} ({contract['columns'][name]['why']})")
 

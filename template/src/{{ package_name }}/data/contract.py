@@ -151,6 +151,19 @@ def check(frame: pd.DataFrame, contract: Contract) -> tuple[pd.DataFrame, list[B
     return checker.add(frame), checker.breaches()
 
 
+class Sample:
+    """At most so many random rows of a table that comes in chunks: in its order, and the same however it is cut."""
+
+    def __init__(self, most: int) -> None:
+        self.most, self.frame, self.chances, self.chance = most, pd.DataFrame(), np.empty(0), np.random.default_rng(0)
+
+    def add(self, frame: pd.DataFrame) -> None:
+        """Keeps the rows with the smallest random numbers of all so far."""
+        chances = np.append(self.chances, self.chance.random(len(frame)))
+        kept = np.sort(np.argpartition(chances, self.most)[: self.most]) if len(chances) > self.most else slice(None)
+        self.frame, self.chances = pd.concat([self.frame, frame], ignore_index=True).iloc[kept], chances[kept]
+
+
 class Checker:
     """Checks a table that comes in chunks, and says at the end what is wrong with all of it.
 
@@ -162,7 +175,7 @@ class Checker:
         self.contract, self.forms, self.rows = contract, forms, 0
         self.found: dict[tuple[str, str], Breach] = {}
         self.keys: list[np.ndarray] = []
-        self.sample, self.chances = pd.DataFrame(), np.empty(0)
+        self.sample = Sample(MEDIAN_ROWS)
 
     def add(self, frame: pd.DataFrame) -> pd.DataFrame:
         """The chunk in the contract's types."""
@@ -177,7 +190,8 @@ class Checker:
         key = self.contract["unique"]
         if key and set(key) <= set(typed):
             self.keys.append(row_hashes(typed, key).to_numpy())
-        self._draw(typed)
+        numbers = [name for name, rules in self.contract["columns"].items() if "typical" in rules and name in typed]
+        self.sample.add(typed[numbers])
         self.rows += len(typed)
         return typed
 
@@ -188,20 +202,12 @@ class Checker:
             twice = repeated(keys := np.concatenate(self.keys))
             name = ", ".join(self.contract["unique"])
             found += _breach(name, "with a key that is there more than once", np.isin(keys, twice))
-        return [*found, *_check_medians(self.sample, self.contract)]
+        return [*found, *_check_medians(self.sample.frame, self.contract)]
 
     def _note(self, breach: Breach) -> None:
         row = breach.row and breach.row + self.rows
         before = self.found.setdefault((breach.column, breach.problem), replace(breach, row=row, bad=0))
         self.found[breach.column, breach.problem] = replace(before, bad=before.bad + breach.bad)
-
-    def _draw(self, typed: pd.DataFrame) -> None:
-        """Keeps the rows with the smallest random numbers of all so far."""
-        numbers = [name for name, rules in self.contract["columns"].items() if "typical" in rules and name in typed]
-        chances = np.append(self.chances, np.random.default_rng(self.rows).random(len(typed)))
-        sample = pd.concat([self.sample, typed[numbers]])
-        kept = np.argpartition(chances, MEDIAN_ROWS)[:MEDIAN_ROWS] if len(chances) > MEDIAN_ROWS else slice(None)
-        self.sample, self.chances = sample.iloc[kept], chances[kept]
 
 
 def check_batches(settings: Settings) -> pd.DataFrame:
@@ -282,7 +288,11 @@ def _chunks(path: Path, contract: Contract, texts: Sequence[str] = ()) -> tuple[
     written = [name for name in dates if pd.api.types.is_string_dtype(head[0][name])]
     if len(head) == 1 or not written:
         return {}, chain(head, chunks)
-    return sources.date_forms(sources.batch_chunks(path, texts), written), chain(head, chunks)
+    forms = {}
+    for name in written:
+        found = sources.date_forms(frame[name] for frame in sources.batch_chunks(path, texts))
+        forms[name] = (found or ["mixed"])[0]
+    return forms, chain(head, chunks)
 
 
 def _sample(frame: pd.DataFrame, rows: int, settings: Settings) -> pd.DataFrame:
@@ -303,8 +313,7 @@ def _as_type(column: pd.Series, dtype: str, form: str | None) -> pd.Series:
     if dtype == "boolean":
         return column.astype(str).str.lower().map(BOOLEANS).astype("boolean")
     if dtype.startswith("datetime64"):
-        dates = sources.to_dates(column, form) if form else sources.as_dates(column)
-        return sources.to_dates(column) if dates is None else dates
+        return sources.to_dates(column, form or (sources.date_forms([column]) or ["mixed"])[0])
     return column.where(column.isna(), column.astype(str)).astype("str")
 
 

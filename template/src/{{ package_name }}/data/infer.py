@@ -2,8 +2,9 @@
 
 import math
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import chain, combinations
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,8 @@ from . import contract as contracts
 from . import sources
 
 SAMPLE = 2000  # rows; a column that gives the target away does so in any two thousand
+CLASSES = 100  # values of a target, at most
+DATE = "datetime64[us]"
 STRONGEST = 10  # columns of which every pair is tried
 SUSPICIOUS = {"classification": 0.99, "regression": 0.98}  # AUC, R²
 
@@ -26,17 +29,68 @@ class Leak:
     score: float
 
 
-def infer(settings: Settings) -> tuple[contracts.Contract, pd.DataFrame]:
-    """The contract that the source keeps, columns that leak left out, and its rows."""
-    data, training = settings.params.data, settings.params.training
+class Seen:
+    """What the cells of a column, which comes in chunks, have shown so far.
+
+    Distinct values are kept as long as they are `few`; of the kinds in `counted` the hashes of all are. Of a column
+    that is text in some files and not in others, the text is.
+    """
+
+    def __init__(self, few: int, counted: set[str]) -> None:
+        self.few, self.counted, self.count, self.hashed = few, counted, 0, 0
+        self.kinds, self.forms, self.values = set[str](), list(sources.FORMS), set[Any]()
+        self.low, self.high, self.is_whole, self.is_finite = math.inf, -math.inf, True, True
+        self.hashes = [np.empty(0, "uint64")]
+
+    def add(self, column: pd.Series) -> None:
+        cells = column.dropna()
+        if cells.empty:
+            return
+        self.kinds.add(kind := _kind(cells))
+        if kind == "str":
+            self._narrow_forms(cells)
+        elif kind == "float64":
+            numbers = cells.astype(float)
+            cells = cells[finite := np.isfinite(numbers)]
+            self.low, self.high = min(self.low, numbers[finite].min()), max(self.high, numbers[finite].max())
+            self.is_whole &= bool((numbers % 1 == 0).all())
+            self.is_finite &= bool(finite.all())
+        self.count += len(column.dropna())
+        if len(self.values) <= self.few:
+            self.values |= set(cells.unique()[: self.few + 1])
+        if kind in self.counted:
+            self.hashed += len(cells)
+            self.hashes.append(np.unique(contracts.row_hashes(cells.to_frame())))
+
+    def _narrow_forms(self, cells: pd.Series) -> None:
+        """Leaves the forms of dates in which all cells read; the first fifty must look so, too."""
+        head = cells.head(max(0, 50 - self.count)).astype(str)
+        looks = head.str.contains(r"^\d{1,4}[-/.]\d").all()
+        for part in (cells.head(50), cells):
+            self.forms = sources.date_forms([part], self.forms) if looks else []
+
+    @property
+    def kind(self) -> str:
+        if self.kinds and self.kinds <= {"str", DATE} and self.forms:
+            return DATE
+        return min(self.kinds) if len(self.kinds) == 1 else "str"
+
+    @property
+    def distinct(self) -> int:
+        return len(np.unique(np.concatenate(self.hashes)))
+
+
+def infer(settings: Settings) -> tuple[contracts.Contract, int]:
+    """The contract that the source keeps, columns that leak left out, and how many rows it has."""
+    data, training, rows = settings.params.data, settings.params.training, 0
+    sample = contracts.Sample(2**62 if settings.rolling else SAMPLE)  # a step from date to date needs every row
     with sources.gathered(settings) as batches:
-        tables = {name: sources.read_batch(path) for name, path in batches.items()}
-    frame = pd.concat(tables, names=[contracts.BATCH])
-    for name in filter(None, [data.target, data.time, *data.key]):
-        if name not in frame:
-            raise ProjectError(f"The table has no column {closest(name, list(map(str, frame)))}")
-    contract = infer_contract(frame, settings.params)
-    typed = contracts.coerce(frame, contract)[0].dropna(subset=[data.target])
+        chunks = [(name, sources.batch_chunks(path)) for name, path in batches.items()]
+        contract = infer_contract(chunks, settings.params)
+        for frame in chain.from_iterable(map(sources.batch_chunks, batches.values())):
+            sample.add(frame.reindex(columns=list(contract["columns"])).dropna(subset=[data.target]))
+            rows += len(frame)
+    typed = contracts.coerce(sample.frame, contract)[0].dropna(subset=[data.target])
     if rolling := settings.rolling:
         contract["columns"][data.time]["spacing"] = rolling.spacing(typed, data)
         typed = rolling.changes(typed, data)
@@ -50,17 +104,41 @@ def infer(settings: Settings) -> tuple[contracts.Contract, pd.DataFrame]:
         contract["columns"][name] = {"role": "left out", "why": why, **kept}
     if not contracts.features(contract):
         raise ProjectError("No column is left to learn from: all are keys, constant or leak.")
-    return contract, frame
+    return contract, rows
 
 
-def infer_contract(frame: pd.DataFrame, params: Params) -> contracts.Contract:
-    """The contract that a frame of batches keeps, with a margin around its numbers.
+def infer_contract(batches: Iterable[tuple[str, Iterable[pd.DataFrame]]], params: Params) -> contracts.Contract:
+    """The contract that batches in chunks keep, with a margin around their numbers.
 
     ProjectError when the target cannot be learnt. Leaks are looked for elsewhere.
     """
-    found = {str(name): _infer_column(frame[name], str(name), params) for name in frame}
-    _check_target(frame[params.data.target], found[params.data.target]["dtype"], params)
+    seen, rows, sample, medians = dict[str, Seen](), 0, contracts.Sample(contracts.MEDIAN_ROWS), []
+    for _, chunks in batches:
+        part = contracts.Sample(contracts.MEDIAN_ROWS)
+        for frame in chunks:
+            rows += len(frame)
+            for name in frame:
+                seen.setdefault(str(name), _unseen(str(name), params)).add(frame[name])
+            numbers = frame.select_dtypes("number", exclude="timedelta").astype(float)
+            for each in (sample, part):
+                each.add(numbers[np.isfinite(numbers)])
+        medians.append(part.frame.median())
+    for name in filter(None, [params.data.target, params.data.time, *params.data.key]):
+        if name not in seen:
+            raise ProjectError(f"The table has no column {closest(name, list(seen))}")
+    _check_target(seen[params.data.target], params)
+    usual = pd.concat([sample.frame.quantile([0.005, 0.995]), pd.DataFrame(medians)])
+    found = {name: _infer_column(column, name, rows, usual, params) for name, column in seen.items()}
     return {"schema_type": "dataframe", "columns": found, "strict": True, "unique": params.data.key or None}
+
+
+def _unseen(name: str, params: Params) -> Seen:
+    """Only of what may be a key by mistake all values are counted: text, and whole numbers that are called an id."""
+    data = params.data
+    named = re.search(r"(?i)(^|[_ .-])(id|key|uuid|guid|number|no|nr|index)$|^Unnamed: ", name)
+    numbers = {"float64"} if named or re.search(r"[a-z]I[dD]$", name) else set()
+    known = name in (data.target, data.time, *data.key)
+    return Seen(max(params.features.max_categories, CLASSES), set() if known else {"str"} | numbers)
 
 
 def find_leaks(frame: pd.DataFrame, target: str, task: str, features: list[str]) -> list[Leak]:
@@ -87,91 +165,77 @@ def find_leaks(frame: pd.DataFrame, target: str, task: str, features: list[str])
     return leaks
 
 
-def _infer_column(column: pd.Series, name: str, params: Params) -> contracts.Contract:
-    dates = sources.as_dates(column)
-    kind = _kind(column, dates)
-    values = (column if dates is None else dates).dropna()
-    role, why = _role(values, name, kind, params)
+def _infer_column(seen: Seen, name: str, rows: int, usual: pd.DataFrame, params: Params) -> contracts.Contract:
+    role, why = _role(seen, name, params)
     rules: contracts.Contract = {"role": role} | ({"why": why} if why else {})
-    rules |= {"dtype": kind, "nullable": bool(column.isna().any())}
-    return rules | (_limits(values, kind, role, params) if role in {"feature", "target"} else {})
+    rules |= {"dtype": seen.kind, "nullable": seen.count < rows}
+    if role == "feature" and seen.kind == "float64":
+        ends = usual[name].min(), usual[name].max()
+        return rules | {"in_range": _span(seen), "typical": [float(f"{end:.4g}") for end in ends]}
+    return rules | (_limits(seen, role, params) if role in {"feature", "target"} else {})
 
 
-def _kind(column: pd.Series, dates: pd.Series | None) -> str:
-    if dates is not None:
-        return "datetime64[us]"
-    kind = pd.api.types.infer_dtype(column, skipna=True)
+def _kind(cells: pd.Series) -> str:
+    if pd.api.types.is_datetime64_any_dtype(cells):
+        return DATE
+    kind = pd.api.types.infer_dtype(cells)
     if kind == "boolean":
         return "boolean"
-    is_number = kind in {"decimal", "integer", "floating"} or pd.api.types.is_numeric_dtype(column)
+    is_number = kind in {"decimal", "integer", "floating"} or pd.api.types.is_numeric_dtype(cells)
     return "float64" if is_number else "str"
 
 
-def _role(values: pd.Series, name: str, kind: str, params: Params) -> tuple[str, str]:
+def _role(seen: Seen, name: str, params: Params) -> tuple[str, str]:
     """The role of a column and, for one that is left out, the reason."""
     data = params.data
     if name in (data.target, data.time, *data.key):
         key = "series" if params.forecast else "key"
         return "target" if name == data.target else "time" if name == data.time else key, ""
-    if values.replace([math.inf, -math.inf], None).nunique() <= 1:
+    if len(seen.values) <= 1:
         return "left out", "constant"
-    if _is_like_a_key(values, name, kind, params):
-        return "left out", f"{values.nunique():,} values in {len(values):,} rows, like a key"
+    if _is_like_a_key(seen, params):
+        return "left out", f"{seen.distinct:,} values in {seen.hashed:,} rows, like a key"
     return "feature", ""
 
 
-def _is_like_a_key(values: pd.Series, name: str, kind: str, params: Params) -> bool:
+def _is_like_a_key(seen: Seen, params: Params) -> bool:
     """Text that is nearly always new, and whole numbers that never repeat and are called an id."""
-    if kind == "str":
-        return values.nunique() > max(params.features.max_categories, 0.3 * len(values))
-    named = re.search(r"(?i)(^|[_ .-])(id|key|uuid|guid|number|no|nr|index)$|^Unnamed: ", name)
-    is_whole = kind == "float64" and (values.astype(float) % 1 == 0).all()
-    return bool(is_whole and values.is_unique and (named or re.search(r"[a-z]I[dD]$", name)))
+    if seen.kind == "str":
+        return seen.distinct > max(params.features.max_categories, 0.3 * seen.hashed)
+    return seen.kind == "float64" and seen.is_whole and 0 < seen.distinct == seen.hashed
 
 
-def _limits(values: pd.Series, kind: str, role: str, params: Params) -> contracts.Contract:
-    """What the values of a feature or the target keep to."""
-    if kind == "float64":
-        numbers = values.astype(float)
-        numbers = numbers[np.isfinite(numbers)]
-        if role == "feature":
-            return {"in_range": _span(numbers), "typical": _typical(numbers)}
+def _limits(seen: Seen, role: str, params: Params) -> contracts.Contract:
+    """What the values of a category or the target keep to."""
+    if seen.kind == "float64":
         is_class = params.training.task == "classification"
-        return {"isin": sorted(numbers.unique().tolist())} if is_class else {"in_range": _span(numbers)}
-    if kind == "str" and (role == "target" or values.nunique() <= params.features.max_categories):
-        return {"isin": sorted(values.astype(str).unique().tolist())}
+        return {"isin": sorted(map(float, seen.values))} if is_class else {"in_range": _span(seen)}
+    if seen.kind == "str" and (role == "target" or len(seen.values) <= params.features.max_categories):
+        return {"isin": sorted(map(str, seen.values))}
     return {}
 
 
-def _check_target(values: pd.Series, kind: str, params: Params) -> None:
+def _check_target(seen: Seen, params: Params) -> None:
     """What cannot be learnt is said here, before anything is written."""
-    name, task, known = params.data.target, params.training.task, values.nunique()
-    if known < 2:
+    name, task, kind = params.data.target, params.training.task, seen.kind
+    if len(seen.values) < 2:
         raise ProjectError(f"The target {name} has one value only: nothing can be learnt.")
-    if kind == "float64" and np.isinf(values.astype(float)).any():
+    if not seen.is_finite:
         raise ProjectError(f"The target {name} is infinite in some rows: mend them at their source.")
     if task != "classification" and kind != "float64":
         raise ProjectError(f"The target {name} is {contracts.KINDS[kind]}, not a number: set training.task.")
-    if task == "classification" and (known > 100 or kind.startswith("datetime")):
-        raise ProjectError(f"The target {name} has {known:,} values, which are no categories: set training.task.")
+    if task == "classification" and (len(seen.values) > CLASSES or kind == DATE):
+        raise ProjectError(f"The target {name} has so many values that they are no categories: set training.task.")
 
 
-def _span(numbers: pd.Series) -> dict[str, float]:
+def _span(seen: Seen) -> dict[str, float]:
     """The observed span with a quarter of it on either side, rounded; never negative stays so."""
-    low, high = numbers.min(), numbers.max()
+    low, high = seen.low, seen.high
     margin = (high - low) / 4 or abs(high) / 4 or 1.0
     unit = 10.0 ** math.floor(math.log10(margin))
     bottom = 0.0 if low >= 0 else math.floor((low - margin) / unit) * unit
     top = math.ceil((high + margin) / unit) * unit
     return {"min_value": float(f"{bottom:.10g}"), "max_value": float(f"{top:.10g}")}
-
-
-def _typical(numbers: pd.Series) -> list[float]:
-    """The span of nearly all values, and of the medians of the batches that are known."""
-    span = numbers.quantile([0.005, 0.995]).tolist()
-    if numbers.index.nlevels > 1:
-        span += numbers.groupby(level=0).median().tolist()
-    return [float(f"{min(span):.4g}"), float(f"{max(span):.4g}")]
 
 
 def _as_numbers(column: pd.Series) -> np.ndarray:

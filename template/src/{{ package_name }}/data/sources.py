@@ -3,10 +3,10 @@
 import os
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from io import BytesIO
-from itertools import zip_longest
+from itertools import chain, zip_longest
 from json import dumps
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -157,31 +157,13 @@ def is_sql(address: str) -> bool:
     return scheme in {"sqlite", "postgresql", "mysql", "mariadb", "mssql", "oracle", "duckdb"}
 
 
-def as_dates(column: pd.Series) -> pd.Series | None:
-    """Text as dates when all of it reads so in one of the usual forms, else None."""
-    if pd.api.types.is_datetime64_any_dtype(column):
-        return to_dates(column)
-    text = column.dropna()
-    if pd.api.types.is_numeric_dtype(column) or text.empty:
-        return None
-    if not text.head(50).astype(str).str.contains(r"^\d{1,4}[-/.]\d").all():
-        return None
-    for form in FORMS:
-        if to_dates(text.head(50), form).notna().all():
-            dates = to_dates(column, form)
-            if dates.count() == len(text):
-                return dates
-    return None
-
-
-def date_forms(frames: Iterator[pd.DataFrame], names: Sequence[str]) -> dict[str, str]:
-    """The first of the usual forms that all dates of a column are written in, over all frames; else `mixed`."""
-    left = {name: list(FORMS) for name in names}
-    for frame in frames:
-        for name, forms in left.items():
-            text = frame[name].dropna()
-            forms[:] = [form for form in forms if to_dates(text, form).notna().all()]
-    return {name: (forms or ["mixed"])[0] for name, forms in left.items()}
+def date_forms(columns: Iterable[pd.Series], forms: Sequence[str] = FORMS) -> list[str]:
+    """The forms in which all dates of a column in chunks read; none where they are no text."""
+    for column in columns:
+        if pd.api.types.is_numeric_dtype(column) or pd.api.types.is_datetime64_any_dtype(column):
+            return []
+        forms = [form for form in forms if to_dates(column.dropna(), form).notna().all()]
+    return list(forms)
 
 
 def to_dates(column: pd.Series, form: str = "mixed") -> pd.Series:
@@ -200,30 +182,24 @@ def _batches(settings: Settings) -> Iterator[tuple[str, pd.DataFrame]]:
     elif not time:
         yield from (("table", frame) for frame in chunks(uri, root=root))
     else:
-        rows, form = 0, ""
+        forms, rows = None, 0
         for frame in chunks(uri, root=root):
-            form = form or _date_form(frame, settings)
-            months = _months(frame, time, form, rows)
+            if time not in frame:
+                raise ContractError(f"The data has no column {closest(time, list(frame))}")
+            if forms is None:  # typed dates show it at once; of text, all is read for that
+                others = (other[time] for other in chunks(uri, root=root))
+                forms = date_forms(chain([frame[time]], others)) or ["mixed"]
+            months = _months(frame[time], forms[0], rows)
             yield from ((str(month), part) for month, part in frame.groupby(months))
             rows += len(frame)
 
 
-def _date_form(first: pd.DataFrame, settings: Settings) -> str:
-    """How all dates of the table are written; where they are text, all of it is read for that."""
-    data = settings.params.data
-    if data.time not in first:
-        raise ContractError(f"The data has no column {closest(data.time, list(first))}")
-    if pd.api.types.is_numeric_dtype(first[data.time]) or pd.api.types.is_datetime64_any_dtype(first[data.time]):
-        return "mixed"
-    return date_forms(chunks(data.uri, root=settings.root), [data.time])[data.time]
-
-
-def _months(frame: pd.DataFrame, time: str, form: str, before: int) -> pd.Series:
-    dates = to_dates(frame[time], form)
+def _months(column: pd.Series, form: str, before: int) -> pd.Series:
+    dates = to_dates(column, form)
     if dates.isna().any():
         row = int(dates.isna().to_numpy().argmax())
-        shown = f"row {before + row + 1} has no date, but {frame[time].iloc[row]!r}"
-        raise ContractError(f"The data's column {time}: {shown}.")
+        shown = f"row {before + row + 1} has no date, but {column.iloc[row]!r}"
+        raise ContractError(f"The data's column {column.name}: {shown}.")
     return dates.dt.strftime("%Y-%m")
 
 
