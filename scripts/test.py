@@ -46,7 +46,19 @@ FAST = [
     [PYTHON, "-m", "pytest", "-m", "not slow", "-n", "2", "--cov"],
 ]
 SLOW = [
-    [PYTHON, "-m", "pytest", "-m", "slow", "-n", "2", "--dist", "worksteal"],
+    # One test at a time, in their order; but those that share a project, by one process.
+    [
+        PYTHON,
+        "-m",
+        "pytest",
+        "-m",
+        "slow",
+        "-n",
+        "2",
+        "--dist",
+        "loadgroup",
+        "--no-loadscope-reorder",
+    ],
     [PYTHON, "scripts/break_gates.py"],
 ]
 

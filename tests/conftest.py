@@ -8,6 +8,15 @@ from pathlib import Path
 import pytest
 from repositories import TEMPLATE, Files, commit
 
+# The modules with the longest tests, the longest first.
+LONGEST = ("test_journey", "test_loop", "test_request", "test_scale", "test_faults", "test_serving")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest first: a process that begins one of them last is waited for by all."""
+    known = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: known.get(item.path.stem, len(known)))
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(

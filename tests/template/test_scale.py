@@ -16,7 +16,7 @@ import pytest
 import yaml
 from generated import UV, Render, demo, run, start
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("scale")]
 
 ROOT = Path(__file__).resolve().parents[2]
 MAKE_TABLE = str(ROOT / "benchmarks/large_table.py")

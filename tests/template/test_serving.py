@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from generated import ENVIRONMENT, UV, Render, demo, run, start
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("serving")]
 
 ROW = {"date": "2015-03-05", "precipitation": 1.0, "temp_max": 10.0, "temp_min": 3.0, "wind": 2.0}
 GOOD = json.dumps({"rows": [ROW]}).encode()
