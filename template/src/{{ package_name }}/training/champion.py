@@ -80,8 +80,7 @@ def promote(settings: Settings, id_: str) -> rounds.Round:
     if before and before["id"] == id_:
         before = before["previous"]
     elif (before or {}).get("id") != record.champion:
-        rival = f"Round {id_} was judged against champion {record.champion}"
-        raise ProjectError(f"{rival}, which is no longer the champion. Run it again.")
+        raise ProjectError(f"Round {id_} was judged against {record.champion}, no longer the champion. Run it again.")
     source = rounds.folder(root, id_) / "model.skops"
     if not source.exists() or persistence.md5(source.read_bytes()) != record.model["md5"]:
         raise ProjectError(f"{source} is gone or another: `reproduce {id_}` makes it again.")
@@ -94,12 +93,13 @@ def promote(settings: Settings, id_: str) -> rounds.Round:
 
 
 def advance(root: Path, environment: str) -> Pointer:
-    """Makes the champion of the environment before this one's champion too; returns its pointer."""
+    """Makes the champion of the environment before this one's champion too, or brings its new signature; returns its pointer."""
     source, now = SOURCE[environment], load(root, environment)
     coming = required(root, source)
-    if now and now["id"] == coming["id"]:
+    is_here = now is not None and now["id"] == coming["id"]
+    if now and is_here and now.get("signature") == coming.get("signature"):
         raise ProjectError(f"{now['id']} is the champion of {environment} already: nothing was changed.")
-    pointer = {**coming, "promoted": _now(), "previous": _last(now)}
+    pointer = {**coming, "promoted": _now(), "previous": now["previous"] if now and is_here else _last(now)}
     _point(root, pointer, content(root, coming, source), environment)
     return pointer
 
