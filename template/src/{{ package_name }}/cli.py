@@ -307,7 +307,8 @@ def monitor(
         result = monitor.self_test(settings)
         rang = ", ".join(f"{column} {count}" for column, count in result.columns.items())
         said = f"Of {result.runs} runs of past windows the alarm rang in {result.rung}"
-        return _say(asdict(result), form, said + (f" ({rang})." if rang else "."))
+        said += f", in spells: {result.spells} ({rang})" if rang else ""
+        return _say(asdict(result), form, f"{said}. {result.apart} runs share no window.")
     watch, scenes = monitor.watch(settings, address, environment)
     path = html or settings.root / "reports/monitor/index.html"
     write(path, page.html(watch, scenes, settings.package))

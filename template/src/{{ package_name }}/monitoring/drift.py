@@ -12,11 +12,15 @@ EXPECTED = 10  # rows of a value that has vanished: fewer may be missing by chan
 
 @dataclass(frozen=True)
 class Measures:
-    """Of one column in one window: the stability index, and missing and new or vanished values as shares of rows."""
+    """Of one column in one window: the stability index, and missing and new or vanished values as shares of rows.
+
+    `p_value` is that of Smirnov's test, where it has a place.
+    """
 
     psi: float
     missing: float
     values: float
+    p_value: float | None = None
 
 
 def measure(past: pd.Series, now: pd.Series) -> Measures:
@@ -25,7 +29,8 @@ def measure(past: pd.Series, now: pd.Series) -> Measures:
     missing = float(now.isna().mean() - past.isna().mean())
     if before.empty or here.empty:
         return Measures(0.0, missing, 0.0)
-    return Measures(psi(*shares(before, here)[1:]), missing, 0.0 if is_number(past) else novelty(before, here))
+    new = 0.0 if is_number(past) else novelty(before, here)
+    return Measures(psi(*shares(before, here)[1:]), missing, new, smirnov(past, now))
 
 
 def is_number(column: pd.Series) -> bool:

@@ -7,7 +7,7 @@ champion's own data show: seasons move columns too, and few rows look far away b
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
-from itertools import chain
+from itertools import chain, pairwise
 from typing import Any
 
 import numpy as np
@@ -25,7 +25,6 @@ from .windows import FILE, PREDICTION, TIME, Limits, Past
 
 EXIT_CODES = {"quiet": 0, "alarm": 1, "unknown": 2}
 SCORE = "performance"
-RUNS = 20  # of the self-test
 P_VALUE = 0.01  # of Smirnov's test, times the number of columns (Bonferroni)
 
 
@@ -82,10 +81,15 @@ class Watch:
 
 @dataclass(frozen=True)
 class SelfTest:
-    """How many runs of n windows the alarm was tried on, how many of them it rang in, and for which columns."""
+    """How many runs of n windows the alarm was tried on, how many of them it rang in, and for which columns.
+
+    Runs overlap, so a spell of odd rows may ring in several: `apart` is how many runs can share no window.
+    """
 
     runs: int
     rung: int
+    spells: int
+    apart: int
     columns: dict[str, int]
 
 
@@ -185,10 +189,8 @@ def conclude(scene: Scene, looks: list[Look]) -> Watch:
     elif alarms:
         names = ", ".join(alarm.column for alarm in alarms[:3]) + (", …" if len(alarms) > 3 else "")
         since = min(alarm.windows[0] for alarm in alarms)
-        verdict, reason = (
-            "alarm",
-            f"{names} off in {limits.k} or more of the last {len(cuts)} windows, since {since}",
-        )
+        found = f"{names} off in {limits.k} or more of the last {len(cuts)} windows"
+        verdict, reason = "alarm", f"{found}, since {since}"
     else:
         verdict, reason = "quiet", f"nothing is off in {limits.k} of the last {len(cuts)} windows"
     id_, metric = scene.live.pointer["id"], scene.judge.metric
@@ -198,25 +200,18 @@ def conclude(scene: Scene, looks: list[Look]) -> Watch:
 def self_test(settings: Settings) -> SelfTest:
     """How often the alarm rings on n neighbouring windows of the past, held against the rest of it."""
     limits, sides = windows.load_limits(settings.root), windows.sides(settings, predict.load(settings.root))
-    pasts = [(live, windows.make_past(known, live, limits, windows.MOST_ROWS)) for live, known in sides]
-    names = pasts[0][1].full()
-    starts = np.random.default_rng(0).permutation(max(0, len(names) - limits.n + 1))[:RUNS]
-    rung: list[list[str]] = []
-    for chosen in (names[start : start + limits.n] for start in starts):
-        rung.append([])
-        for live, past in pasts:
-            scene = Scene(settings, live, limits, past.without(chosen), judging.judge_of(settings, live.contract))
-            off = [column for name in chosen for column in _off(scene, past, name)]
-            rung[-1] += [column for column in past.frame if off.count(column) >= limits.k]
-    return SelfTest(len(rung), sum(map(bool, rung)), dict(Counter(chain.from_iterable(rung))))
+    pasts = [windows.make_past(known, live, limits, windows.MOST_ROWS) for live, known in sides]
+    runs = [run for run in pasts[0].runs if all(set(run) <= past.moves.keys() for past in pasts)]
+    rung = [[column for past in pasts for column in past.frame if _rings(past, column, run, limits)] for run in runs]
+    spells = sum(bool(now) and not before for before, now in pairwise([[], *rung]))
+    apart = len({name for run in runs for name in run}) // limits.n
+    return SelfTest(len(runs), sum(map(bool, rung)), spells, apart, dict(Counter(chain.from_iterable(rung))))
 
 
-def _off(scene: Scene, past: Past, window: Any) -> Iterator[str]:
-    mine = past.windows == window
-    rest = scene.past.frame if past.places is None else scene.past.like(past.places[mine])
-    for column in past.frame:
-        if _look(scene, str(window), column, rest[column], past.frame[column][mine], []).problems:
-            yield column
+def _rings(past: Past, column: str, run: list[Any], limits: Limits) -> bool:
+    usual = past.usual(column, without=run)
+    found = (past.moves[window][column] for window in run)
+    return sum(any(_problems(each, usual, limits, len(past.frame.columns))) for each in found) >= limits.k
 
 
 def look_at(scene: Scene, window: str, truth: pd.Series | None = None) -> Iterator[Look]:
@@ -236,26 +231,29 @@ def look_at(scene: Scene, window: str, truth: pd.Series | None = None) -> Iterat
         else:
             yield Look(window, column, broken[column])
     if score := performance(scene, rows, truth):
-        problem = (
-            f"{scene.judge.metric} {score.value:.3f} [{score.low:.3f}, {score.high:.3f}], at least {scene.floor:.3f}"
-        )
+        span = f"{score.value:.3f} [{score.low:.3f}, {score.high:.3f}]"
+        problem = f"{scene.judge.metric} {span}, at least {scene.floor:.3f}"
         yield Look(window, SCORE, [problem] if score.high < scene.floor else [], score=asdict(score))
 
 
 def _look(scene: Scene, window: str, column: str, past: pd.Series, now: pd.Series, problems: list[str]) -> Look:
-    limits, usual = scene.limits, scene.past.usual[column]
+    usual, limits, tests = scene.past.usual(column), scene.limits, len(scene.past.frame.columns)
     # As many rows as a past window has: the more there are, the more an empty bin counts.
     found = drift.measure(past, now.sample(min(len(now), scene.past.size), random_state=0))
-    limit, missing, values = (max(getattr(limits, name), getattr(usual, name)) for name in ("psi", "missing", "values"))
-    p_value = drift.smirnov(past, now)
-    p_value = None if p_value is None else min(1.0, p_value * len(scene.past.frame.columns))
-    if found.psi > limit and (p_value is None or p_value < P_VALUE):
-        problems = [*problems, f"PSI {found.psi:.2f}, limit {limits.psi:g}, past windows {usual.psi:.2f}"]
-    if found.missing > missing:
-        problems = [*problems, f"{now.isna().mean():.0%} missing, {past.isna().mean():.0%} in the past"]
-    if found.values > values:
-        problems = [*problems, f"new or vanished values: {found.values:.0%} of rows"]
-    return Look(window, column, problems, found.psi, limit, p_value, float(now.isna().mean()))
+    problems = [*problems, *_problems(found, usual, limits, tests)]
+    p_value = None if found.p_value is None else min(1.0, found.p_value * tests)
+    return Look(window, column, problems, found.psi, max(limits.psi, usual.psi), p_value, float(now.isna().mean()))
+
+
+def _problems(found: drift.Measures, usual: drift.Measures, limits: Limits, tests: int) -> Iterator[str]:
+    """What of a column is beyond both the limits of the file and what the past's own windows show."""
+    is_chance = found.p_value is not None and found.p_value * tests >= P_VALUE
+    if found.psi > max(limits.psi, usual.psi) and not is_chance:
+        yield f"PSI {found.psi:.2f}, limit {limits.psi:g}, past windows {usual.psi:.2f}"
+    if found.missing > max(limits.missing, usual.missing):
+        yield f"{found.missing:.0%} more missing than in the past"
+    if found.values > max(limits.values, usual.values):
+        yield f"new or vanished values: {found.values:.0%} of rows"
 
 
 def breaches(rows: pd.DataFrame, contract: contracts.Contract) -> dict[str, list[str]]:

@@ -38,15 +38,8 @@ def html(watch: Watch, scenes: list[Scene], package: str) -> str:
         drawings["performance"] = svg("performance", 300, lambda axes: _performance(axes, scores, scene))
     if len(scenes) > 1 and scenes[1].rows:
         drawings["forecast"] = svg("forecast", 300, lambda axes: _forecast(axes, *scenes))
-    return render(
-        "monitoring/page.html.j2",
-        package,
-        watch=watch,
-        limits=scene.limits,
-        looks=looks,
-        worst=worst,
-        drawings=drawings,
-    )
+    shown: Any = {"looks": looks, "worst": worst, "drawings": drawings}
+    return render("monitoring/page.html.j2", package, watch=watch, limits=scene.limits, **shown)
 
 
 def text(watch: Watch, package: str) -> str:

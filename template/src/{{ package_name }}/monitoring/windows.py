@@ -24,7 +24,7 @@ PREDICTION = "prediction"
 TIME = "window's time"  # beside the columns of the served rows
 HORIZON = "horizon"  # of a forecast
 MOST_ROWS = 100_000  # of the past
-FEWEST, MOST_WINDOWS = 8, 60  # windows of the past that say how far a column moves by itself
+FEWEST, MOST_WINDOWS = 8, 240  # windows of the past that say how far a column moves by itself
 USUAL = 0.975  # of them stay below the limit
 
 
@@ -45,38 +45,57 @@ class Limits(Section):
 
 @dataclass(frozen=True)
 class Past:
-    """What the champion knows, cut into windows of `size` rows or so; `places` is None where they are of any time."""
+    """What the champion knows, cut into windows of `size` rows or so; `places` is None where they are of any time.
+
+    An alarm looks at `n` of them.
+    """
 
     frame: pd.DataFrame
     windows: pd.Series
     places: pd.DataFrame | None
     size: int
+    n: int
 
-    def without(self, windows: list[Any]) -> "Past":
-        kept = ~self.windows.isin(windows)
-        places = None if self.places is None else self.places[kept]
-        return Past(self.frame[kept], self.windows[kept], places, self.size)
-
-    def like(self, places: pd.DataFrame) -> pd.DataFrame:
+    def like(self, places: pd.DataFrame | None, without: Collection[Any] = ()) -> pd.DataFrame:
         """The rows that a window is held against: of its time of the year and its horizons, if there are enough."""
-        if self.places is None or places[TIME].isna().all():
-            return self.frame
-        near = drift.season(self.places[TIME], places[TIME]) & self.places[HORIZON].isin(places[HORIZON].unique())
-        return self.frame[near] if near.sum() >= self.size else self.frame
+        rest = ~self.windows.isin(without)
+        if self.places is None or places is None or places[TIME].isna().all():
+            return self.frame[rest]
+        near = rest & drift.season(self.places[TIME], places[TIME])
+        near &= self.places[HORIZON].isin(places[HORIZON].unique())
+        return self.frame[near if near.sum() >= self.size else rest]
 
     @cached_property
-    def usual(self) -> dict[str, drift.Measures]:
-        """By column, what all but one in forty of the past's own windows stay below, each against the rest."""
-        chance = np.random.default_rng(0)
-        found: dict[str, list[drift.Measures]] = {column: [] for column in self.frame}
-        for window in chance.permutation(self.full())[:MOST_WINDOWS]:
-            mine = np.flatnonzero(self.windows == window)
-            mine = chance.permutation(mine)[: self.size]
-            rest = self.without([window])
-            rest = rest.frame if self.places is None else rest.like(self.places.iloc[mine])
-            for column in self.frame:
-                found[column].append(drift.measure(rest[column], self.frame[column].iloc[mine]))
-        return {column: _quantile(measures) for column, measures in found.items()}
+    def moves(self) -> dict[Any, dict[str, drift.Measures]]:
+        """How far the columns of each of the past's own windows are from the rest, those beside it left out.
+
+        Odd weather lasts: what stands beside a window is as odd, and an alarm looks at n of them.
+        """
+        names, found = self.full(), {}
+        reach = min(self.n - 1, len(names) // 6)  # of few windows a rest has to be left
+        measured = names if len(names) <= MOST_WINDOWS else sorted({name for run in self.runs for name in run})
+        for window in measured:
+            mine, number = np.flatnonzero(self.windows == window), names.index(window)
+            mine = np.random.default_rng(0).permutation(mine)[: self.size]
+            places = None if self.places is None else self.places.iloc[mine]
+            rest = self.like(places, names[max(0, number - reach) : number + reach + 1])
+            found[window] = {name: drift.measure(rest[name], self.frame[name].iloc[mine]) for name in self.frame}
+        return found
+
+    @cached_property
+    def runs(self) -> list[list[Any]]:
+        """Every n windows that stand beside each other; of many windows a random choice of such runs."""
+        names = self.full()
+        starts = np.arange(len(names) - self.n + 1)
+        if len(names) > MOST_WINDOWS:
+            starts = np.sort(np.random.default_rng(0).permutation(starts)[: MOST_WINDOWS // self.n])
+        return [names[start : start + self.n] for start in starts]
+
+    def usual(self, column: str, without: Collection[Any] = ()) -> drift.Measures:
+        """What all but one in forty of the past's own windows stay below."""
+        found = [moves[column] for window, moves in self.moves.items() if window not in without]
+        spread = [[item.psi, item.missing, item.values] for item in found]
+        return drift.Measures(*map(float, np.quantile(spread, USUAL, axis=0)))
 
     def full(self) -> list[Any]:
         """The windows with enough rows, oldest first."""
@@ -162,7 +181,7 @@ def make_past(frame: pd.DataFrame, live: Champion, limits: Limits, size: int) ->
     if not windows.any():
         windows = frame[contracts.BATCH]
     size = min(size, int(windows.value_counts().median()))  # more may be served in a window than was learnt from
-    past = Past(watched(frame, live), windows, place(frame, live.contract) if time else None, size)
+    past = Past(watched(frame, live), windows, place(frame, live.contract) if time else None, size, limits.n)
     return past if len(past.full()) >= FEWEST else _shuffled(past)
 
 
@@ -184,9 +203,4 @@ def _shuffled(past: Past) -> Past:
     """Windows made of random rows, where there are too few real ones."""
     size = max(1, min(past.size, len(past.frame) // FEWEST))
     places = np.random.default_rng(0).permutation(len(past.frame))
-    return Past(past.frame, pd.Series(places // size, past.frame.index), None, size)
-
-
-def _quantile(found: list[drift.Measures]) -> drift.Measures:
-    spread = np.array([[item.psi, item.missing, item.values] for item in found])
-    return drift.Measures(*map(float, np.quantile(spread, USUAL, axis=0)))
+    return Past(past.frame, pd.Series(places // size, past.frame.index), None, size, past.n)
