@@ -193,7 +193,10 @@ def test_a_project_goes_the_whole_way(
 
     (project / SAMPLE).write_text("".join(lines), encoding="utf-8")
     commit(project, "New rows at the source")
-    said = demo(project, "retrain", "--pr", expect=(0, 20))
+    # The alarm itself asks for a round where what was served has moved.
+    by_alarm = ("monitor", str(watched), "--retrain") if task == "regression" else ("retrain",)
+    said = demo(project, *by_alarm, "--pr", expect=(0, 20))
+    assert ("ALARM" in said) is (task == "regression")
     second = json.loads((project / "training/metrics.json").read_text(encoding="utf-8"))["id"]
     message = run(remote, "git", "log", "-1", "--format=%B", "retrain")
     assert second != first
