@@ -23,7 +23,7 @@ from ..settings import COMMAND, ContractError, ProjectError, Settings, closest
 ENDINGS = (".csv", ".parquet", ".jsonl", ".ndjson")
 BLOCK = 1 << 21  # bytes of a text file that are parsed together; Arrow holds dozens of blocks at a time
 ROWS = 250_000  # of a chunk
-PART = 1 << 26  # bytes that are kept in memory while batches are put together
+PART = 1 << 25  # bytes that are kept in memory while batches are put together
 FORMS = ("ISO8601", "%Y/%m/%d", "%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y")  # of dates that are text
 # What a column of a CSV file may be, the first that all its cells read as.
 TYPES = (
