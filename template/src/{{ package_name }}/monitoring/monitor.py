@@ -21,7 +21,7 @@ from ..serving import predict
 from ..settings import ContractError, ProjectError, Settings
 from ..training import evaluate, judging
 from . import drift, windows
-from .windows import FILE, PREDICTION, TIME, Limits, Past
+from .windows import FILE, PREDICTION, ROWS, TIME, Limits, Past
 
 EXIT_CODES = {"quiet": 0, "alarm": 1, "unknown": 2}
 SCORE = "performance"
@@ -172,7 +172,8 @@ def _scores(scene: Scene, known: pd.DataFrame) -> Iterator[float]:
 def conclude(scene: Scene, looks: list[Look]) -> Watch:
     """The verdict: alarm when a column is off in k of the newest n windows; unknown when fewer than k say anything."""
     limits, rows = scene.limits, scene.rows
-    cuts = [Window(name, len(frame), _until(frame), len(frame) >= limits.min_rows) for name, frame in rows.items()]
+    sizes = {name: int(frame[ROWS].iloc[0]) for name, frame in rows.items()}
+    cuts = [Window(name, size, _until(rows[name]), size >= limits.min_rows) for name, size in sizes.items()]
     judged = sum(window.judged for window in cuts)
     off: dict[str, list[Look]] = {}
     for look in looks:

@@ -1,5 +1,6 @@
 """The windows that are compared: the newest of what was served, and those of the past that the champion knows."""
 
+from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -21,9 +22,9 @@ from . import drift
 FILE = Path("deployment/monitoring.yaml")
 FORMS = {"hour": ("h", "%Y-%m-%d %H:00"), "day": ("D", "%Y-%m-%d"), "week": ("W", "%Y-%m-%d"), "month": ("M", "%Y-%m")}
 PREDICTION = "prediction"
-TIME = "window's time"  # beside the columns of the served rows
+TIME, ROWS = "window's time", "window's rows"  # beside the columns of the served rows
 HORIZON = "horizon"  # of a forecast
-MOST_ROWS = 100_000  # of the past
+MOST_ROWS = 100_000  # of the past, and of a window
 FEWEST, MOST_WINDOWS = 8, 240  # windows of the past that say how far a column moves by itself
 USUAL = 0.975  # of them stay below the limit
 
@@ -113,20 +114,23 @@ def load_limits(root: Path) -> Limits:
 def served(
     address: str, contract: contracts.Contract, limits: Limits, root: Path, among: Collection[str] | None = None
 ) -> dict[str, pd.DataFrame]:
-    """The rows of the newest n windows by name, of `among` only, read chunk by chunk; the column TIME says when.
+    """The rows of the newest n windows by name, of `among` only, or random ones of many.
 
-    A forecast is of the window of its date, whenever it was made.
+    TIME says when a row is of, ROWS how many its window has. A forecast is of the window of its date, whenever it was made.
     """
-    newest: dict[str, list[pd.DataFrame]] = {}
+    newest: dict[str, contracts.Sample] = {}
+    counts = Counter[str]()
     columns = [*([] if contracts.is_forecast(contract) else ["served_at"]), *contracts.columns(contract, "time")]
     for name, frame in sources.named_chunks(address, root=root, texts=contracts.texts(contract)):
         names, times = cut(frame, name, limits.window, columns)
         for window, rows in frame.assign(**{TIME: times}).groupby(names):
             if among is None or window in among:
-                newest.setdefault(str(window), []).append(rows)
+                newest.setdefault(str(window), contracts.Sample(MOST_ROWS)).add(rows)
+                counts[str(window)] += len(rows)
         for window in sorted(newest)[: -limits.n]:
             del newest[window]
-    return {window: pd.concat(newest[window], ignore_index=True) for window in sorted(newest)}
+    frames = {window: newest[window].frame.reset_index(drop=True) for window in sorted(newest)}
+    return {window: frame.assign(**{ROWS: counts[window]}) for window, frame in frames.items()}
 
 
 def cut(frame: pd.DataFrame, name: str, window: str, columns: list[str]) -> tuple[pd.Series, pd.Series]:
@@ -168,8 +172,10 @@ def known(settings: Settings, live: Champion) -> pd.DataFrame:
     share = 1.0 if settings.forecasts else share
     frames = {}
     for path in paths:
-        rows = sources.read_batch(path).sample(frac=share, random_state=0).sort_index()
-        frames[path.stem] = contracts.coerce(rows, live.contract)[0]
+        rows = contracts.Sample(round(share * parquet.read_metadata(path).num_rows))
+        for chunk in sources.batch_chunks(path):
+            rows.add(chunk)
+        frames[path.stem] = contracts.coerce(rows.frame, live.contract)[0]
     return pd.concat(frames, names=[contracts.BATCH]).reset_index(level=0).reset_index(drop=True)
 
 
