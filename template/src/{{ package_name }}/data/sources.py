@@ -276,7 +276,8 @@ def _parse(path: Path, texts: Sequence[str], rows: int) -> Iterator[pa.RecordBat
     found = 0
     try:
         if name.endswith(".parquet"):
-            batches = parquet.ParquetFile(path).iter_batches(rows)
+            # Read ahead, pyarrow keeps all of the file in memory until its end.
+            batches = parquet.ParquetFile(path, pre_buffer=False).iter_batches(rows)
         else:
             batches = _parse_csv(path, texts) if name.endswith(".csv") else _parse_json(path)
         for batch in batches:
