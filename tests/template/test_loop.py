@@ -1,21 +1,17 @@
-"""Five projects go the whole way: environment, loop, their own tests, their own hooks."""
+"""Tables as people have them go round the loop, with the tests that depend on the data."""
 
 from __future__ import annotations
 
 import csv
 import json
 import random
-import shutil
-import sqlite3
 from collections.abc import Callable
-from contextlib import closing
 from datetime import date, timedelta
 from math import pi, sin
 from pathlib import Path
 from typing import Any
 
 import pytest
-import tools
 from generated import (
     ENVIRONMENT,
     UV,
@@ -29,7 +25,6 @@ from generated import (
     run,
     start,
 )
-from pipelines import ci_steps
 
 pytestmark = pytest.mark.slow
 
@@ -76,18 +71,6 @@ def awkward_table(path: Path) -> dict[str, Any]:
     }
 
 
-def insert_weather(database: Path, start: str, end: str) -> None:
-    """The sample's rows of some months, in a table of a database."""
-    lines = (
-        (ROOT / "template/data/sample/seattle-weather.csv").read_text(encoding="utf-8").splitlines()
-    )
-    rows = [row for row in csv.reader(lines[1:]) if start <= row[0] < end]
-    kinds = "date text, precipitation real, temp_max real, temp_min real, wind real, weather text"
-    with closing(sqlite3.connect(database)) as shop, shop:
-        shop.execute(f"create table if not exists weather ({kinds})")
-        shop.executemany("insert into weather values (?, ?, ?, ?, ?, ?)", rows)
-
-
 def weekly_sales(path: Path, weeks: int) -> dict[str, Any]:
     """What two shops sold each week, with gaps, and the answers that go with it."""
     chance = random.Random(0)
@@ -105,6 +88,14 @@ def weekly_sales(path: Path, weeks: int) -> dict[str, Any]:
     return answers | {"time_column": "week", "key_columns": ["shop", "week"]}
 
 
+def own_tests(project: Path, *more: str) -> None:
+    """Those of the project's own tests that depend on its data, and its hooks."""
+    folders = ("tests/data", "tests/model", "tests/e2e", *more)
+    run(project, UV, "run", "--frozen", "pytest", "-q", *folders)
+    run(project, "git", "add", "--all")
+    run(project, UV, "run", "--frozen", "pre-commit", "run", "--all-files")
+
+
 def alias(project: Path) -> str:
     """The id of the round that MLflow calls champion."""
     question = (
@@ -114,85 +105,6 @@ def alias(project: Path) -> str:
         "print(client.get_run(version.run_id).data.tags['id'])"
     )
     return run(project, UV, "run", "--frozen", "python", "-c", question).split()[-1]
-
-
-def ci(project: Path, clone: Path, forge: str) -> str:
-    """Runs the job of the project's CI that tests it, in a fresh clone, command by command.
-
-    GitLab's runs as a job, in a shell, where there is a program for that.
-    """
-    run(project, "git", "clone", "--quiet", str(project), str(clone))
-    if forge == "gitlab" and shutil.which("rsync") and (program := tools.gitlab_ci_local()):
-        return run(clone, program, "ci", "--force-shell-executor")
-    lines = [line for line in ci_steps(clone, forge) if not line.startswith("pip install uv==")]
-    assert len(lines) >= 4
-    return "".join(run(clone, UV, *line.removeprefix("uv ").split()) for line in lines)
-
-
-def share(project: Path, remote: Path) -> None:
-    """Names a place for data and models, and brings them there."""
-    run(project, UV, "run", "--frozen", "dvc", "remote", "add", "-q", "-d", "team", str(remote))
-    run(project, UV, "run", "--frozen", "dvc", "push", "-q")
-    commit(project, "Share")
-
-
-def test_sample_goes_round_the_loop(render: Render, tmp_path: Path) -> None:
-    """The first project of whoever tries it: each command, DVC's own, and CI with a remote."""
-    project = render({"project_name": "demo", "task": "classification"})
-    start(project)
-    assert "PROMOTE" in demo(project, "retrain")
-    first = champion(project)
-    commit(project, "First round")
-    assert f"Nothing changed since {first}" in demo(project, "retrain")
-    assert "up to date" in run(project, UV, "run", "--frozen", "dvc", "repro")
-    assert first in demo(project, "reproduce", first)
-    demo(project, "train", "--set", "model.learning_rate=0.05", expect=(0, 10, 20))
-    assert first in demo(project, "leaderboard")
-    assert champion(project) == first
-
-    demo(project, "data", "check", "--must-fail")
-    demo(project, "gate", "--self-test")
-    demo(project, "doctor")
-    batch = min((project / "data/raw").glob("*.parquet"))
-    demo(project, "predict", str(batch), "predictions.csv")
-    assert (project / "predictions.csv").read_text(encoding="utf-8").count("\n") > 1
-    (project / "predictions.csv").unlink()
-
-    share(project, tmp_path / "remote")
-    said = ci(project, tmp_path / "clone", "github")
-    assert "as this commit has them" in said
-    assert "SKIPPED" not in said
-
-    edit(project / "params.yaml", "learning_rate: 0.1", "learning_rate: 0.02")
-    said = run(project, UV, "run", "--frozen", "dvc", "repro")
-    assert "Running stage 'train'" in said
-    assert "Running stage 'judge'" in said
-    assert "up to date" in run(project, UV, "run", "--frozen", "dvc", "repro")
-
-
-def test_database_that_grows_goes_round_the_loop(render: Render, tmp_path: Path) -> None:
-    """Rows from SQL; those that come after the holdout was frozen make a newest window."""
-    database = tmp_path / "shop.db"
-    insert_weather(database, "2012", "2015-10")
-    answers = {"data_uri": f"sqlite:///{database}#weather", "target": "temp_max"}
-    answers |= {"task": "regression", "time_column": "date", "key_columns": ["date"]}
-    answers |= {"forge": "gitlab", "consumption": "batch"}
-    project = render({"project_name": "demo", **answers})
-    start(project)
-    assert record(project, "retrain")["verdict"] == "promote"
-    commit(project, "First round")
-    insert_weather(database, "2015-10", "2016")
-    second = record(project, "retrain")
-    assert second["rows"]["window"] >= 60
-    assert second["comparison"]["window"] is not None
-    report = project / "reports" / second["id"]
-    assert "newest" in (report / "report.html").read_text(encoding="utf-8")
-    assert ", window |" in (report / "report.md").read_text(encoding="utf-8")
-    assert "train --experiment best" in demo(project, "search")
-    best = record(project, "train", "--experiment", "best")
-    assert best["overrides"].keys() <= {f"model.{name}" for name in SEARCHED}
-    commit(project, "Second round")
-    assert "cannot be restored" in ci(project, tmp_path / "clone", "gitlab")
 
 
 def weather(path: Path, start: str, end: str) -> list[dict[str, str]]:
@@ -251,7 +163,7 @@ def test_monitoring_is_quiet_in_an_unseen_summer_and_rings_for_what_moved(
 def test_awkward_table_goes_round_the_loop(
     render: Render, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Names as people have them; an idea that wins, and a rollback; CI without a remote."""
+    """Names as people have them; an idea that wins, and a rollback; a clone without a remote."""
     answers = {
         "forge": "azure",
         "consumption": "online",
@@ -277,33 +189,12 @@ def test_awkward_table_goes_round_the_loop(
     assert params(project) == before
 
     commit(project, "Back")
-    said = ci(project, tmp_path / "clone", "azure")
-    assert "no remote is named" in said
-    assert "type uv run demo restore" in said
-
-
-def test_forecast_of_the_sample_goes_round_the_loop(render: Render) -> None:
-    project = render({"project_name": "demo", "task": "forecasting"})
-    start(project)
-    first = record(project, "retrain")
-    assert first["verdict"] == "promote"
-    gates = [gate["name"] for gate in first["gates"]]
-    assert {"look-ahead", "seasonal naive"} <= set(gates)
-    horizons = {item["value"] for item in first["slices"] if item["column"] == "horizon"}
-    assert horizons == {str(step) for step in range(1, 8)}
-    commit(project, "First round")
-    assert f"Nothing changed since {first['id']}" in demo(project, "retrain")
-    assert first["id"] in demo(project, "reproduce", first["id"])
-    short = record(project, "train", "--set", "forecast.horizon=3")
-    assert short["overrides"] == {"forecast.horizon": 3}
-    assert short["comparison"]["holdout"] is not None
-    demo(project, "gate", "--self-test")
-    demo(project, "data", "check", "--must-fail")
-    demo(project, "predict", "data/sample/seattle-weather.csv", "next.csv")
-    lines = (project / "next.csv").read_text(encoding="utf-8").splitlines()
-    assert lines[0] == "date,horizon,prediction"
-    assert [line[:12] for line in lines[1:]] == [f"2016-01-0{n},{n}" for n in range(1, 8)]
-    run(project, UV, "run", "--frozen", "pytest", "-q", "tests/data", "tests/model", "tests/e2e")
+    own_tests(project)
+    clone = tmp_path / "clone"
+    run(project, "git", "clone", "--quiet", str(project), str(clone))
+    python = ["env", f"PYTHONPATH={clone / 'src'}", str(project / ".venv/bin/python"), "-m"]
+    assert "no remote is named" in run(clone, *python, "demo.cli", "restore")
+    assert "type uv run demo restore" in run(clone, *python, "pytest", "-q", "tests/model")
 
 
 def test_forecast_of_weekly_series_goes_round_the_loop(render: Render, tmp_path: Path) -> None:
@@ -325,9 +216,7 @@ def test_forecast_of_weekly_series_goes_round_the_loop(render: Render, tmp_path:
     assert second["comparison"]["window"] is not None
     demo(project, "gate", "--self-test")
     assert "train --experiment best" in demo(project, "search")
-    run(project, UV, "run", "--frozen", "pytest", "-q")
-    run(project, "git", "add", "--all")
-    run(project, UV, "run", "--frozen", "pre-commit", "run", "--all-files")
+    own_tests(project, "tests/gates")
     edit(project / "src/demo/forecast.py", "y.shift(lag) for", "y.shift(lag - 1) for")
     blocked = record(project, "train")
     assert blocked["exit_code"] == 20
