@@ -1,12 +1,14 @@
 """Breaks each gate of a generated project on purpose, and sees that the project's own tests notice.
 
-Makes projects, or takes one that went round the loop:  python scripts/break_gates.py [PROJECT]
+Makes projects, or takes those that went round the loop:  python scripts/break_gates.py [PROJECT...]
 """
 
 from __future__ import annotations
 
 import argparse
 import ast
+import importlib
+import multiprocessing
 import os
 import shutil
 import subprocess
@@ -24,6 +26,19 @@ import yaml
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
 NAME = "demo"
+# Imported once, for all of the processes that run a project's tests.
+HEAVY = (
+    "fastapi",
+    "joblib",
+    "pandas",
+    "prometheus_client",
+    "pyarrow.parquet",
+    "scipy.stats",
+    "sklearn.compose",
+    "sklearn.ensemble",
+    "skops.io",
+    "sqlalchemy",
+)
 # Without bytecode each process would compile every module of the environment.
 DROPPED = {"VIRTUAL_ENV", "PYTHONDONTWRITEBYTECODE"}
 ENVIRONMENT = {key: value for key, value in os.environ.items() if key not in DROPPED}
@@ -306,70 +321,88 @@ def make_project(folder: Path, task: str) -> Path:
     return project
 
 
-def tests(project: Path, copy: Path, paths: tuple[str, ...]) -> int:
-    """pytest's exit code for a copy of the project, in the project's environment."""
-    python = project / ".venv" / ("Scripts" if os.name == "nt" else "bin") / "python"
-    command = [
-        str(python),
-        "-m",
-        "pytest",
-        "-x",
-        "-q",
-        "-p",
-        "no:cacheprovider",
-        *paths,
-    ]
-    environment = {**ENVIRONMENT, "PYTHONPATH": str(copy / "src")}
-    return subprocess.run(
-        command, cwd=copy, env=environment, capture_output=True, check=False
-    ).returncode
+def python_of(project: Path) -> Path:
+    return project / ".venv" / ("Scripts" if os.name == "nt" else "bin") / "python"
+
+
+def tests(copy: Path, paths: tuple[str, ...]) -> int:
+    """pytest's exit code for a copy of a project; this process is of no use afterwards."""
+    import pytest
+
+    os.chdir(copy)
+    os.environ["PYTHONPATH"] = str(copy / "src")
+    sys.path.insert(0, str(copy / "src"))
+    silence = os.open(os.devnull, os.O_WRONLY)
+    for stream in (1, 2):
+        os.dup2(silence, stream)
+    return int(pytest.main(["-x", "-q", "-p", "no:cacheprovider", *paths]))
 
 
 def outcome(project: Path, change: Break | None) -> str:
     """'' when the tests say what they must: fail for a break, pass for none."""
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder, NAME)
-        shutil.copytree(
-            project, copy, ignore=shutil.ignore_patterns(".venv", ".git", "__pycache__")
-        )
+        ignored = shutil.ignore_patterns(".venv", ".git", "__pycache__", ".*_cache")
+        shutil.copytree(project, copy, ignore=ignored)
         if change is None:
             every = tuple({path: None for change in BREAKS for path in change.tests})
-            return (
-                ""
-                if tests(project, copy, every) == 0
-                else "the tests fail before anything was broken"
-            )
+            return "the tests fail before anything was broken" if tests(copy, every) else ""
         path = copy / change.file
         try:
             path.write_text(change.edit(path.read_text(encoding="utf-8")), encoding="utf-8")
         except LookupError as error:
             return f"cannot be broken: in {change.file} {error}"
-        code = tests(project, copy, change.tests)
+        code = tests(copy, change.tests)
         return "" if code == TESTS_FAILED else f"no test noticed (pytest: exit {code})"
+
+
+def numbered(job: tuple[Path, int | None]) -> str:
+    """The outcome of a break by its number: an edit cannot be sent to another process."""
+    project, number = job
+    return outcome(project, None if number is None else BREAKS[number])
+
+
+def jobs(projects: list[Path]) -> list[tuple[Path, int | None]]:
+    """Each project whole, and each break in the first project that has its file."""
+    whole: list[tuple[Path, int | None]] = [(project, None) for project in projects]
+    # A forecast has files more, and only what breaks those is looked at there.
+    homes = {
+        number: project
+        for project in reversed(projects)
+        for number, change in enumerate(BREAKS)
+        if (project / change.file).exists()
+    }
+    if len(projects) == len(TASKS) and len(homes) < len(BREAKS):
+        sys.exit(f"No project has {BREAKS[min({*range(len(BREAKS))} - homes.keys())].file}.")
+    return whole + [(homes[number], number) for number in sorted(homes)]
+
+
+def judge(projects: list[Path]) -> None:
+    """Two processes at a time, each a fork of this one, which has imported what takes long."""
+    for name in HEAVY:
+        importlib.import_module(name)
+    every, unnoticed = jobs(projects), 0
+    with multiprocessing.get_context("fork").Pool(2, maxtasksperchild=1) as pool:
+        for (_, number), problem in zip(every, pool.imap(numbered, every, 1), strict=True):
+            what = "nothing is broken" if number is None else BREAKS[number].what
+            good = "the tests pass" if number is None else "a test fails"
+            print(f"{'✗' if problem else '✓'} {what:40} {problem or good}", flush=True)
+            unnoticed += bool(problem)
+    if unnoticed:
+        sys.exit(f"{unnoticed} of {len(every)} outcomes are wrong.")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("project", nargs="?", type=Path, help="one that went round the loop once")
+    parser.add_argument("projects", nargs="*", type=Path, help="those that went round the loop")
+    projects = [project.resolve() for project in parser.parse_args().projects]
+    if projects and Path(sys.prefix) == projects[0] / ".venv":
+        return judge(projects)
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(2) as pool:
-        given = parser.parse_args().project
-        alive, left = 0, BREAKS
-        projects = (
-            [given.resolve()] if given else [make_project(Path(folder), task) for task in TASKS]
-        )
-        for project in projects:
-            if problem := outcome(project, None):
-                sys.exit(problem)
-            # A forecast has files more, and only what breaks those is looked at there.
-            chosen = [change for change in left if (project / change.file).exists()]
-            left = [change for change in left if change not in chosen]
-            outcomes = pool.map(partial(outcome, project), chosen)
-            for change, problem in zip(chosen, outcomes, strict=True):
-                mark, said = ("✗", problem) if problem else ("✓", "a test fails")
-                print(f"{mark} {change.what:40} {said}", flush=True)
-                alive += bool(problem)
-    if alive:
-        sys.exit(f"{alive} of {len(BREAKS)} breaks were not noticed.")
+        projects = projects or list(pool.map(partial(make_project, Path(folder)), TASKS))
+        # The tests are run by the environment of a project, not by the one that makes them.
+        command = [str(python_of(projects[0])), __file__, *map(str, projects)]
+        sys.exit(subprocess.run(command, env=ENVIRONMENT, check=False).returncode)
 
 
 if __name__ == "__main__":
