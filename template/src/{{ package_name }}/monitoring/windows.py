@@ -26,6 +26,7 @@ TIME, ROWS = "window's time", "window's rows"  # beside the columns of the serve
 HORIZON = "horizon"  # of a forecast
 MOST_ROWS = 100_000  # of the past, and of a window
 FEWEST, MOST_WINDOWS = 8, 240  # windows of the past that say how far a column moves by itself
+BESIDE = {"hour": 336, "day": 14, "week": 2}  # windows of two weeks, which odd weather may last
 USUAL = 0.975  # of them stay below the limit
 
 
@@ -48,7 +49,7 @@ class Limits(Section):
 class Past:
     """What the champion knows, cut into windows of `size` rows or so; `places` is None where they are of any time.
 
-    An alarm looks at `n` of them.
+    An alarm looks at `n` of them; `beside` are those on either side of one that are odd when it is.
     """
 
     frame: pd.DataFrame
@@ -56,6 +57,7 @@ class Past:
     places: pd.DataFrame | None
     size: int
     n: int
+    beside: int = 0
 
     def like(self, places: pd.DataFrame | None, without: Collection[Any] = ()) -> pd.DataFrame:
         """The rows that a window is held against: of its time of the year and its horizons, if there are enough."""
@@ -68,12 +70,9 @@ class Past:
 
     @cached_property
     def moves(self) -> dict[Any, dict[str, drift.Measures]]:
-        """How far the columns of each of the past's own windows are from the rest, those beside it left out.
-
-        Odd weather lasts: what stands beside a window is as odd, and an alarm looks at n of them.
-        """
+        """How far the columns of each of the past's own windows are from the rest, those beside it left out."""
         names, found = self.full(), {}
-        reach = min(self.n - 1, len(names) // 6)  # of few windows a rest has to be left
+        reach = min(self.beside, len(names) // 6)  # of few windows a rest has to be left
         measured = names if len(names) <= MOST_WINDOWS else sorted({name for run in self.runs for name in run})
         for window in measured:
             mine, number = np.flatnonzero(self.windows == window), names.index(window)
@@ -187,7 +186,8 @@ def make_past(frame: pd.DataFrame, live: Champion, limits: Limits, size: int) ->
     if not windows.any():
         windows = frame[contracts.BATCH]
     size = min(size, int(windows.value_counts().median()))  # more may be served in a window than was learnt from
-    past = Past(watched(frame, live), windows, place(frame, live.contract) if time else None, size, limits.n)
+    places, beside = place(frame, live.contract) if time else None, BESIDE.get(limits.window, 0)
+    past = Past(watched(frame, live), windows, places, size, limits.n, beside)
     return past if len(past.full()) >= FEWEST else _shuffled(past)
 
 
