@@ -178,13 +178,13 @@ BREAKS = [
     Break(
         "monitoring: missing values",
         MONITOR,
-        replaced("if found.missing > missing:", "if False:"),
+        replaced("found.missing > max(limits.missing, usual.missing)", "False"),
         WATCHED,
     ),
     Break(
         "monitoring: new or vanished values",
         MONITOR,
-        replaced("if found.values > values:", "if False:"),
+        replaced("found.values > max(limits.values, usual.values)", "False"),
         WATCHED,
     ),
     Break("monitoring: the contract", MONITOR, returns("breaches", "{}"), WATCHED),
@@ -192,7 +192,7 @@ BREAKS = [
     Break(
         "monitoring: how far past windows moved",
         MONITOR,
-        replaced("max(getattr(limits, name), getattr(usual, name))", "getattr(limits, name)"),
+        replaced("found.psi > max(limits.psi, usual.psi)", "found.psi > limits.psi"),
         WATCHED,
     ),
     Break(
