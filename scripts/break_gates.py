@@ -127,7 +127,11 @@ BREAKS = [
     Break("a median that moved", CONTRACT, returns("_check_medians", NOTHING)),
     Break("keys in two batches, one target value", CONTRACT, returns("_check_across", NOTHING)),
     Break("keys in two chunks of a file", CONTRACT, returns("repeated", "keys[:0]")),
-    Break("dates that one chunk reads two ways", SOURCES, returns("date_forms", "{}")),
+    Break(
+        "dates that one chunk reads two ways",
+        CONTRACT,
+        replaced("return forms, chain(head, chunks)", "return {}, chain(head, chunks)"),
+    ),
     Break(
         "rows that are drawn apart from the split",
         CONTRACT,
