@@ -151,8 +151,9 @@ def test_one_uv_stands_everywhere(project: Path, forge: str) -> None:
     dockerfile = (project / "deployment/Dockerfile").read_text(encoding="utf-8")
     [version] = re.findall(r"astral-sh/uv:([\d.]+)", dockerfile)
     text = "".join((project / name).read_text(encoding="utf-8") for name in FILES[forge])
-    named = re.findall(r"astral-sh/uv:([\d.]+)-python3.11-|uv==([\d.]+)", text)
-    assert {a or b for a, b in named} == (set() if forge == "github" else {version})
+    named = re.findall(r"astral-sh/uv:([\d.]+)-python3.11-|uv==([\d.]+)| version: ([\d.]+)", text)
+    assert {"".join(pin) for pin in named} == {version}
+    assert forge != "github" or len(named) == text.count("setup-uv@")
     assert ":latest" not in text
 
 
