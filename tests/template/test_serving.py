@@ -82,7 +82,7 @@ BAD: dict[str, tuple[Any, dict[str, str], int]] = {
     "an unknown key": (GOOD.replace(b"wind", b"wnd"), {}, 422),
     "1001 rows": (json.dumps({"rows": [ROW] * 1001}).encode(), {}, 422),
     "2 MiB": (b" " * 2**21, {}, 413),
-    "2 MiB in pieces": ([b" " * 2**16] * 32, {}, 413),
+    "2 MiB in chunks": ([b" " * 2**16] * 32, {}, 413),
     "compressed": (gzip.compress(GOOD), {"headers": '{"Content-Encoding": "gzip"}'}, 415),
     "a form": (b"a=1", {"headers": '{"Content-Type": "application/x-www-form-urlencoded"}'}, 415),
     "nested": (b"[" * 10**6, {}, 400),
