@@ -43,28 +43,28 @@ class Seen:
         self.hashes = [np.empty(0, "uint64")]
 
     def add(self, column: pd.Series) -> None:
-        cells = column.dropna()
+        cells, before = column.dropna(), self.count
         if cells.empty:
             return
+        self.count += len(cells)
         self.kinds.add(kind := _kind(cells))
         if kind == "str":
-            self._narrow_forms(cells)
+            self._narrow_forms(cells, before)
         elif kind == "float64":
             numbers = cells.astype(float)
             cells = cells[finite := np.isfinite(numbers)]
             self.low, self.high = min(self.low, numbers[finite].min()), max(self.high, numbers[finite].max())
             self.is_whole &= bool((numbers % 1 == 0).all())
             self.is_finite &= bool(finite.all())
-        self.count += len(column.dropna())
         if len(self.values) <= self.few:
             self.values |= set(cells.unique()[: self.few + 1])
         if kind in self.counted:
             self.hashed += len(cells)
             self.hashes.append(np.unique(contracts.row_hashes(cells.to_frame())))
 
-    def _narrow_forms(self, cells: pd.Series) -> None:
+    def _narrow_forms(self, cells: pd.Series, before: int) -> None:
         """Leaves the forms of dates in which all cells read; the first fifty must look so, too."""
-        head = cells.head(max(0, 50 - self.count)).astype(str)
+        head = cells.head(max(0, 50 - before)).astype(str)
         looks = head.str.contains(r"^\d{1,4}[-/.]\d").all()
         for part in (cells.head(50), cells):
             self.forms = sources.date_forms([part], self.forms) if looks else []
@@ -85,8 +85,7 @@ def infer(settings: Settings) -> tuple[contracts.Contract, int]:
     data, training, rows = settings.params.data, settings.params.training, 0
     sample = contracts.Sample(2**62 if settings.rolling else SAMPLE)  # a step from date to date needs every row
     with sources.gathered(settings) as batches:
-        chunks = [(name, sources.batch_chunks(path)) for name, path in batches.items()]
-        contract = infer_contract(chunks, settings.params)
+        contract = infer_contract(map(sources.batch_chunks, batches.values()), settings.params)
         for frame in chain.from_iterable(map(sources.batch_chunks, batches.values())):
             sample.add(frame.reindex(columns=list(contract["columns"])).dropna(subset=[data.target]))
             rows += len(frame)
@@ -107,13 +106,13 @@ def infer(settings: Settings) -> tuple[contracts.Contract, int]:
     return contract, rows
 
 
-def infer_contract(batches: Iterable[tuple[str, Iterable[pd.DataFrame]]], params: Params) -> contracts.Contract:
+def infer_contract(batches: Iterable[Iterable[pd.DataFrame]], params: Params) -> contracts.Contract:
     """The contract that batches in chunks keep, with a margin around their numbers.
 
     ProjectError when the target cannot be learnt. Leaks are looked for elsewhere.
     """
     seen, rows, sample, medians = dict[str, Seen](), 0, contracts.Sample(contracts.MEDIAN_ROWS), []
-    for _, chunks in batches:
+    for chunks in batches:
         part = contracts.Sample(contracts.MEDIAN_ROWS)
         for frame in chunks:
             rows += len(frame)

@@ -115,7 +115,7 @@ def served(
 ) -> dict[str, pd.DataFrame]:
     """The rows of the newest n windows by name, of `among` only, or random ones of many.
 
-    TIME says when a row is of, ROWS how many its window has. A forecast is of the window of its date, whenever it was made.
+    TIME says when a row was, ROWS how many rows its window has. A forecast is of the window of its date.
     """
     newest: dict[str, contracts.Sample] = {}
     counts = Counter[str]()

@@ -20,7 +20,7 @@ from . import predict as live
 
 Row = Sequence[Any]  # the features of the contract, in its types, then the keys
 Answer = tuple[list[Any], list[dict[str, float]] | None]
-Forecast = Callable[..., pd.DataFrame]
+Forecast = Callable[[pd.DataFrame], pd.DataFrame]
 MOST = 1000  # rows, beyond which no other request is waited for together
 
 
@@ -78,7 +78,7 @@ class Worker:
         frame = pd.DataFrame({name: pd.Series(values, dtype=rules[name]["dtype"]) for name, values in columns})
         with self.threads.limit(limits=1):
             if self.forecast:
-                return self.forecast(rows=frame).to_dict("records"), None
+                return self.forecast(frame).to_dict("records"), None
             predicted, scores = live.predict(self.champion.estimator, as_input(frame, self.features))
         return predicted.tolist(), None if scores is None else scores.to_dict("records")
 
