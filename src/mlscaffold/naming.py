@@ -25,7 +25,7 @@ KEYWORDS = {word.lower() for word in (*keyword.kwlist, *keyword.softkwlist)}
 PACKAGES = set(
     """
     alembic attr attrs click conftest copier cryptography dask dateutil detect_secrets docs dvc
-    fastapi fsspec git httpx ibis jinja2 joblib kubernetes lightgbm matplotlib mlflow
+    fastapi fsspec git h11 httpx ibis jinja2 joblib kubernetes lightgbm matplotlib mlflow
     mlflow_skinny mlscaffold mypy nbformat nbstripout numpy optuna packaging pandas
     pandas_stubs pandera pip pluggy pre_commit pre_commit_hooks prometheus_client psutil
     pyarrow pydantic pygments pygit2 pytest pytest_cov python pyyaml ray requests rich

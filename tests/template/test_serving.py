@@ -96,6 +96,8 @@ def test_server_refuses_bad_requests_and_goes_on(project: Path) -> None:
             name: status for name, (_, _, status) in BAD.items()
         }
         assert slowly(port) == 408
+        assert is_cut(socket.create_connection(("127.0.0.1", port)))
+        assert is_cut(answered(port))
         assert ask(port, GOOD) == 200
         # What has begun is answered before the server ends.
         client = begin(port, len(GOOD))
@@ -131,6 +133,30 @@ def slowly(port: int) -> int:
         except TimeoutError:
             continue
     raise AssertionError("the server still waits")
+
+
+def is_cut(client: socket.socket) -> bool:
+    """Sends the head of a request, one byte a second, until the server closes the connection."""
+    client.settimeout(1)
+    for byte in b"GET /health HTTP/1.1".ljust(60, b"1"):
+        try:
+            client.sendall(bytes([byte]))
+            return client.recv(1000) == b""
+        except TimeoutError:
+            continue
+        except ConnectionError:
+            return True
+    return False
+
+
+def answered(port: int) -> socket.socket:
+    """A connection that is kept after its first answer."""
+    client = begin(port, len(GOOD))
+    client.sendall(GOOD)
+    answer = http.client.HTTPResponse(client)
+    answer.begin()
+    assert (answer.status, answer.read()[:1]) == (200, b"{")
+    return client
 
 
 def status(client: socket.socket) -> int:

@@ -279,10 +279,11 @@ def serve(host: str, port: int) -> None:
     """Answers over HTTP with the champion."""
     import uvicorn
 
-    from .serving import app
+    from .serving import app, guard
 
     settings = project.load()
-    uvicorn.run(app.create_app(settings), host=host, port=port, access_log=False, timeout_graceful_shutdown=20)
+    ours: Any = {"http": guard.Connection, "access_log": False, "timeout_graceful_shutdown": 20}
+    uvicorn.run(app.create_app(settings), host=host, port=port, **ours)
 
 
 @main.command()

@@ -1,4 +1,4 @@
-"""What stands before the app: the limits of a request, and one line of log for each."""
+"""What stands before the app: the limits of a connection and a request, and one line of log for each."""
 
 import asyncio
 import json
@@ -14,10 +14,35 @@ from uuid import uuid4
 from fastapi import HTTPException
 from fastapi.datastructures import Headers
 from fastapi.responses import JSONResponse
+from h11 import IDLE
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 MAX_BODY = 2**20  # bytes
+HEAD_SECONDS = 10.0  # until all that stands before a body has come
 BODY_SECONDS = 10.0  # until all of a body has come
 App = Callable[..., Any]
+
+
+class Connection(H11Protocol):
+    """uvicorn's, which would wait for ever for the head of a request: it is closed when that takes too long."""
+
+    late: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        self._watch()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        self._watch()
+
+    def _watch(self) -> None:
+        waits = self.conn.their_state is IDLE
+        if waits and not self.late:
+            self.late = self.loop.call_later(HEAD_SECONDS, self.transport.close)
+        elif self.late and not waits:
+            self.late.cancel()
+            self.late = None
 
 
 class Guard:
