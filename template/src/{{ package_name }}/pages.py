@@ -14,6 +14,7 @@ import jinja2
 from .training.rounds import metric_name
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.axes import Axes
 
 # matplotlib draws in these colours; the page says what they stand for.
@@ -60,6 +61,17 @@ def cell(value: Any) -> str:
 def label_rows(axes: Axes, names: Sequence[str]) -> None:
     axes.set_yticks(range(len(names)), names)
     axes.set_ylim(len(names) - 0.4, -0.6)
+
+
+def forecasts(axes: Axes, came: pd.Series, said: Sequence[pd.Series]) -> None:
+    """What came on each date over what was forecast of it, at the longest horizon first."""
+    from matplotlib.dates import AutoDateLocator
+
+    for line, alpha in zip(said, (0.35, 1.0), strict=True):
+        axes.plot(line.index, line, color=ACCENT, alpha=alpha, linewidth=1.5)
+    axes.plot(came.index, came, ".", color=INK, markersize=4)
+    axes.grid(axis="y")
+    axes.xaxis.set_major_locator(AutoDateLocator(minticks=3, maxticks=6))
 
 
 def svg(name: str, height: int, paint: Callable[[Axes], None]) -> str:

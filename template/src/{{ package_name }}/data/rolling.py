@@ -26,6 +26,7 @@ PART = "part of the data"
 SECONDS = {"days": 86_400, "hours": 3_600, "minutes": 60, "seconds": 1}
 SEASONS = {"30 minutes": 48, "1 hours": 24, "1 days": 7, "7 days": 52, "1 months": 12, "3 months": 4}
 ORIGINS = 5  # at which look-ahead is looked for
+DRAWN = 500  # dates, at most, of which a report shows what was forecast
 BLOCKS = 12  # into which the dates of a judgement fall, at least
 
 
@@ -240,6 +241,17 @@ def folds(table: pd.DataFrame, count: int) -> list[tuple[np.ndarray, np.ndarray]
 def scale(table: pd.DataFrame, target: str) -> float:
     """What the seasonal naive forecast misses by one step ahead (the unit of MASE, Hyndman and Koehler, 2006)."""
     return float((table[target] - table[NAIVE]).abs().xs(1, level="horizon").mean())
+
+
+def curve(table: pd.DataFrame, said: np.ndarray, data: DataParams) -> dict[str, list[Any]]:
+    """Of the newest dates the mean over all series: what was observed, and forecast at both ends of the horizon."""
+    horizon = table.index.get_level_values("horizon")
+    ends = {"shortest": horizon == horizon.min(), "longest": horizon == horizon.max()}
+    named = {name: pd.Series(said[at], table[data.time][at]) for name, at in ends.items()}
+    named["observed"] = table.set_index(data.time)[data.target].astype(float)
+    means = pd.DataFrame({name: column.groupby(level=0).mean() for name, column in named.items()})
+    means = means.dropna().tail(DRAWN)
+    return {"dates": means.index.astype(str).tolist()} | means.to_dict("list")
 
 
 def _origin(table: pd.DataFrame) -> np.ndarray:

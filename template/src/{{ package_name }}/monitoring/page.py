@@ -11,7 +11,7 @@ import pandas as pd
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
 from ..data import contract as contracts
-from ..pages import ACCENT, BAD, DASHED, INK, MUTED, label_rows, render, svg
+from ..pages import ACCENT, BAD, DASHED, INK, MUTED, forecasts, label_rows, render, svg
 from . import drift, windows
 from .monitor import SCORE, Look, Scene, Watch
 from .windows import HORIZON, PREDICTION, TIME
@@ -144,18 +144,12 @@ def _predictions(axes: Axes, said: dict[str, pd.Series]) -> None:
 
 def _forecast(axes: Axes, told: Scene, asked: Scene) -> None:
     """What was forecast for each date at the shortest and the longest horizon, and what came; of series the mean."""
-    from matplotlib.dates import AutoDateLocator
-
     [target] = contracts.columns(told.live.contract, "target")
     said, came = (pd.concat(scene.rows.values()) for scene in (told, asked))
     places = windows.place(said, told.live.contract)
     lines = pd.to_numeric(said[PREDICTION]).groupby([places[HORIZON], places[TIME]]).mean()
-    for horizon, alpha in ((places[HORIZON].max(), 0.35), (places[HORIZON].min(), 1.0)):
-        axes.plot(lines[horizon].index, lines[horizon], color=ACCENT, alpha=alpha, linewidth=1.5)
     truth = pd.to_numeric(came[target], errors="coerce").groupby(windows.place(came, asked.live.contract)[TIME]).mean()
-    axes.plot(truth.index, truth, ".", color=INK, markersize=4)
-    axes.grid(axis="y")
-    axes.xaxis.set_major_locator(AutoDateLocator(minticks=3, maxticks=6))
+    forecasts(axes, truth, [lines[places[HORIZON].max()], lines[places[HORIZON].min()]])
 
 
 def _common(said: dict[str, pd.Series]) -> list[str]:

@@ -75,7 +75,7 @@ def judge(settings: Settings, split: Split, fitted: Fitted, batches: list[str], 
     judge_, y, prediction = evidence.judge, evidence.holdout.y, evidence.holdout.candidate
     held = as_input(split.holdout, split.features)
     rows = {"train": len(split.train), "holdout": len(split.holdout), "window": len(split.window)}
-    is_regression = training.kind == "regression"
+    rolling, is_regression = settings.rolling, training.kind == "regression"
     record = rounds.Round(
         id=inputs.id,
         when=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -100,6 +100,7 @@ def judge(settings: Settings, split: Split, fitted: Fitted, batches: list[str], 
         calibration=evidence.calibration,
         confusion=None if is_regression else evaluate.confusion(judge_, y, prediction),
         residuals=_residuals(y, prediction) if is_regression else None,
+        forecast=rolling.curve(split.holdout, prediction, settings.params.data) if rolling else None,
         importance=evaluate.importance(judge_, fitted.model, held, split.holdout[settings.params.data.target]),
         data={"md5": inputs.data, "rows": sum(rows.values()), "batches": len(batches)},
         code=inputs.code,

@@ -6,9 +6,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
+
 from .. import persistence
 from ..data import contract as contracts
-from ..pages import ACCENT, DASHED, INK, MUTED, label_rows, render, svg
+from ..pages import ACCENT, DASHED, INK, MUTED, forecasts, label_rows, render, svg
 from ..settings import Settings
 from .judging import intended_use
 from .rounds import Round, folder
@@ -73,6 +75,7 @@ def draw(record: Round) -> dict[str, str]:
         "importance": (short, 44 + 24 * len(short), lambda axes: _importance(axes, short)),
         "calibration": (record.calibration, 320, lambda axes: _calibration(axes, record.calibration)),
         "confusion": (record.confusion, 320, lambda axes: _confusion(axes, **(record.confusion or {}))),
+        "forecast": (record.forecast, 320, lambda axes: _forecast(axes, **(record.forecast or {}))),
         "residuals": (record.residuals, 320, lambda axes: _residuals(axes, **(record.residuals or {}))),
     }
     return {name: svg(name, height, paint) for name, (shown, height, paint) in drawings.items() if shown}
@@ -127,6 +130,12 @@ def _confusion(axes: Axes, labels: Sequence[str], counts: Sequence[Sequence[int]
     axes.set_xticks(range(len(names)), names)
     axes.set_yticks(range(len(names)), names)
     axes.set(ylim=(len(labels) - 0.5, -0.5), xlabel="predicted", ylabel="observed")
+
+
+def _forecast(axes: Axes, dates: Sequence[str], observed: Sequence[float], **said: Sequence[float]) -> None:
+    days = pd.to_datetime(list(dates))
+    lines = [pd.Series(said[name], days) for name in ("longest", "shortest")]
+    forecasts(axes, pd.Series(observed, days), lines)
 
 
 def _residuals(axes: Axes, predicted: Sequence[float], observed: Sequence[float]) -> None:

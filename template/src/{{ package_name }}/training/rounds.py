@@ -54,6 +54,7 @@ class Round:
     params: dict[str, Any]
     model: dict[str, Any]
     environment: dict[str, Any]
+    forecast: dict[str, list[Any]] | None = None
 
 
 def folder(root: Path, id_: str) -> Path:
@@ -107,8 +108,8 @@ def metric_name(metric: str) -> str:
 def _read(path: Path) -> Round:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        return Round(**{item.name: content[item.name] for item in fields(Round)})
-    except (ValueError, KeyError, TypeError) as error:
+        return Round(**{item.name: content[item.name] for item in fields(Round) if item.name in content})
+    except (ValueError, TypeError) as error:
         raise ProjectError(f"{path} is no record of a round ({error!r}): delete it.") from None
 
 
