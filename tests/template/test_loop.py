@@ -190,6 +190,11 @@ def test_awkward_table_goes_round_the_loop(
 
     commit(project, "Back")
     own_tests(project)
+    counting = ("pytest", "-q", "tests/gates/test_gates.py", "-k", "code", "--cov")
+    said = run(project, UV, "run", "--frozen", *counting)
+    counted = [line.split()[0] for line in said.splitlines() if line.endswith("%")]
+    assert "src/demo/cli.py" in counted
+    assert all(name.startswith(("src/demo/", "TOTAL")) for name in counted)
     clone = tmp_path / "clone"
     run(project, "git", "clone", "--quiet", str(project), str(clone))
     python = ["env", f"PYTHONPATH={clone / 'src'}", str(project / ".venv/bin/python"), "-m"]
