@@ -238,7 +238,7 @@ def test_the_project_grows_on_purpose_only(demo: Path) -> None:
     found = sum(lines_of_code(demo / path) for path in code if managed.match_file(path.as_posix()))
     assert {path.parts[2] for path in code} >= {"cli.py", "training"}
     assert len(files(demo)) <= 103
-    assert found <= 4324
+    assert found <= 4330
 
 
 def test_lines_of_code_are_neither_blank_nor_comment_nor_docstring(tmp_path: Path) -> None:

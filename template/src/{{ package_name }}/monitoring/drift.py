@@ -23,14 +23,18 @@ class Measures:
     p_value: float | None = None
 
 
-def measure(past: pd.Series, now: pd.Series) -> Measures:
-    """The stability index, the missing values beyond the past's, and the new or vanished ones of a category."""
+def measure(past: pd.Series, now: pd.Series, *, beyond: float = 0.0) -> Measures:
+    """The stability index, the missing values beyond the past's, and the new or vanished ones of a category.
+
+    Numbers with an index below `beyond` are not tested.
+    """
     before, here = past.dropna(), now.dropna()
     missing = float(now.isna().mean() - past.isna().mean())
     if before.empty or here.empty:
         return Measures(0.0, missing, 0.0)
     new = 0.0 if is_number(past) else novelty(before, here)
-    return Measures(psi(*shares(before, here)[1:]), missing, new, smirnov(past, now))
+    index = psi(*shares(before, here)[1:])
+    return Measures(index, missing, new, smirnov(before, here) if index >= beyond else None)
 
 
 def is_number(column: pd.Series) -> bool:
@@ -46,12 +50,19 @@ def shares(past: pd.Series, now: pd.Series) -> tuple[list[str], np.ndarray, np.n
         past, now = past.to_numpy(float), now.to_numpy(float)
         edges = np.unique(np.quantile(past, np.linspace(0, 1, BINS + 1)[1:-1]))
         names = [f"≤ {edge:.3g}" for edge in edges] + [f"> {edges[-1]:.3g}"]
-        places = (np.searchsorted(edges, side) for side in (past, now))
-    else:
-        names = [*past.astype(str).value_counts().index[:MOST], "other"]
-        places = (pd.Index(names[:-1]).get_indexer(side.astype(str)) for side in (past, now))
-    before, here = (np.bincount(np.asarray(side) % len(names), minlength=len(names)) for side in places)
-    return names, before, here
+        before, here = (np.bincount(np.searchsorted(edges, side), minlength=len(names)) for side in (past, now))
+        return names, before, here
+    values, before, here = count(past, now)
+    most = np.argsort(-before, kind="stable")[: min(MOST, np.count_nonzero(before))]
+    before, here = (np.append(side[most], side.sum() - side[most].sum()) for side in (before, here))
+    return [*values[most], "other"], before, here
+
+
+def count(past: pd.Series, now: pd.Series) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The values of a category as text, and the rows of either side that have each."""
+    codes, values = pd.factorize(pd.concat([past, now]).astype(str))
+    before, here = (np.bincount(side, minlength=len(values)) for side in np.split(codes, [len(past)]))
+    return values.to_numpy(), before, here
 
 
 def psi(past: np.ndarray, now: np.ndarray) -> float:
@@ -66,21 +77,20 @@ def psi(past: np.ndarray, now: np.ndarray) -> float:
 def smirnov(past: pd.Series, now: pd.Series) -> float | None:
     """The p-value of the two-sample Kolmogorov-Smirnov test (Smirnov, 1939): could both be of one distribution?
 
-    None where it has no place: for a category, and without values.
+    None where it has no place: for a category.
     """
     from scipy.stats import ks_2samp
 
-    before, here = past.dropna(), now.dropna()
-    if not is_number(past) or before.empty or here.empty:
+    if not is_number(past):
         return None
-    return float(ks_2samp(before.to_numpy(float), here.to_numpy(float), method="asymp").pvalue)
+    return float(ks_2samp(past.to_numpy(float), now.to_numpy(float), method="asymp").pvalue)
 
 
 def novelty(past: pd.Series, now: pd.Series) -> float:
     """The share of rows whose value the past does not know, and of the past's rows whose value has vanished."""
-    before, here = (side.astype(str).value_counts(normalize=True) for side in (past, now))
-    gone = before[~before.index.isin(here.index) & (before * len(now) >= EXPECTED)]
-    return float(here[~here.index.isin(before.index)].sum() + gone.sum())
+    _, before, here = count(past, now)
+    gone = before[(here == 0) & (before / len(past) * len(now) >= EXPECTED)]
+    return float(here[before == 0].sum() / len(now) + gone.sum() / len(past))
 
 
 def season(past: pd.Series, now: pd.Series, *, leeway: int = 15) -> np.ndarray:

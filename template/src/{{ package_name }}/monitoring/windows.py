@@ -49,7 +49,8 @@ class Limits(Section):
 class Past:
     """What the champion knows, cut into windows of `size` rows or so; `places` is None where they are of any time.
 
-    An alarm looks at `n` of them; `beside` are those on either side of one that are odd when it is.
+    An alarm looks at `n` of them, and at no index below `psi`; `beside` are those on either side of one that are odd
+    when it is.
     """
 
     frame: pd.DataFrame
@@ -57,6 +58,7 @@ class Past:
     places: pd.DataFrame | None
     size: int
     n: int
+    psi: float
     beside: int = 0
 
     def like(self, places: pd.DataFrame | None, without: Collection[Any] = ()) -> pd.DataFrame:
@@ -79,7 +81,8 @@ class Past:
             mine = np.random.default_rng(0).permutation(mine)[: self.size]
             places = None if self.places is None else self.places.iloc[mine]
             rest = self.like(places, names[max(0, number - reach) : number + reach + 1])
-            found[window] = {name: drift.measure(rest[name], self.frame[name].iloc[mine]) for name in self.frame}
+            here = self.frame.iloc[mine]
+            found[window] = {name: drift.measure(rest[name], here[name], beyond=self.psi) for name in here}
         return found
 
     @cached_property
@@ -187,7 +190,7 @@ def make_past(frame: pd.DataFrame, live: Champion, limits: Limits, size: int) ->
         windows = frame[contracts.BATCH]
     size = min(size, int(windows.value_counts().median()))  # more may be served in a window than was learnt from
     places, beside = place(frame, live.contract) if time else None, BESIDE.get(limits.window, 0)
-    past = Past(watched(frame, live), windows, places, size, limits.n, beside)
+    past = Past(watched(frame, live), windows, places, size, limits.n, limits.psi, beside)
     return past if len(past.full()) >= FEWEST else _shuffled(past)
 
 
@@ -209,4 +212,4 @@ def _shuffled(past: Past) -> Past:
     """Windows made of random rows, where there are too few real ones."""
     size = max(1, min(past.size, len(past.frame) // FEWEST))
     places = np.random.default_rng(0).permutation(len(past.frame))
-    return Past(past.frame, pd.Series(places // size, past.frame.index), None, size, past.n)
+    return Past(past.frame, pd.Series(places // size, past.frame.index), None, size, past.n, past.psi)
