@@ -14,8 +14,9 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -115,6 +116,7 @@ WATCHED = ("tests/unit/test_monitor.py",)
 MONITORING = f"{PACKAGE}/monitoring"
 MONITOR = f"{MONITORING}/monitor.py"
 ROLLING = f"{PACKAGE}/data/rolling.py"
+FORECAST = ("tests/gates/test_forecast.py",)
 NOTHING = "iter(())"
 TASKS = ("classification", "forecasting")
 
@@ -288,20 +290,19 @@ BREAKS = [
     Break("no token in a message", f"{PACKAGE}/training/forge.py", returns("mask", "text"), ASKED),
     Break("the switch", f"{PACKAGE}/training/loop.py", returns("is_overdue", "False"), ASKED),
     # What keeps a forecast honest.
-    Break("the look-ahead check", ROLLING, returns("look_ahead", "[]")),
-    Break("rows that are altered", ROLLING, returns("_altered", "rows")),
+    Break("the look-ahead check", ROLLING, returns("look_ahead", "[]"), FORECAST),
+    Break("rows that are altered", ROLLING, returns("_altered", "rows"), FORECAST),
     Break(
         "rows older than forecast.py needs",
         ROLLING,
         replaced("(place > origin - needed) &", ""),
+        FORECAST,
     ),
     Break(
-        "no training between origin and date",
-        ROLLING,
-        replaced(">= first - 1]", ">= 0]"),
+        "no training between origin and date", ROLLING, replaced(">= first - 1]", ">= 0]"), FORECAST
     ),
-    Break("dates drawn together", ROLLING, returns("blocks", "_date(table)")),
-    Break("leaks of the next step", ROLLING, returns("changes", "rows")),
+    Break("dates drawn together", ROLLING, returns("blocks", "_date(table)"), FORECAST),
+    Break("leaks of the next step", ROLLING, returns("changes", "rows"), FORECAST),
 ]
 
 
@@ -329,46 +330,67 @@ def python_of(project: Path) -> Path:
     return project / ".venv" / ("Scripts" if os.name == "nt" else "bin") / "python"
 
 
-def tests(copy: Path, paths: tuple[str, ...]) -> int:
-    """pytest's exit code for a copy of a project; this process is of no use afterwards."""
+class FirstFailed:
+    """A plugin of pytest that knows which test failed first."""
+
+    name = ""
+
+    def pytest_runtest_logreport(self, report: Any) -> None:
+        self.name = self.name or (report.nodeid if report.failed else "")
+
+
+def tests(copy: Path, paths: tuple[str, ...]) -> tuple[int, str]:
+    """pytest's exit code for a copy of a project, and the first test that failed.
+
+    This process is of no use afterwards.
+    """
     import pytest
 
+    failed = FirstFailed()
     os.chdir(copy)
     os.environ["PYTHONPATH"] = str(copy / "src")
     sys.path.insert(0, str(copy / "src"))
     silence = os.open(os.devnull, os.O_WRONLY)
     for stream in (1, 2):
         os.dup2(silence, stream)
-    return int(pytest.main(["-x", "-q", "-p", "no:cacheprovider", *paths]))
+    code = pytest.main(["-x", "-q", "-p", "no:cacheprovider", *paths], [failed])
+    return int(code), failed.name
 
 
-def outcome(project: Path, change: Break | None) -> str:
-    """'' when the tests say what they must: fail for a break, pass for none."""
+@contextmanager
+def copied(project: Path) -> Iterator[Path]:
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder, NAME)
         ignored = shutil.ignore_patterns(".venv", ".git", "__pycache__", ".*_cache")
         shutil.copytree(project, copy, ignore=ignored)
-        if change is None:
-            every = tuple({path: None for change in BREAKS for path in change.tests})
-            return "the tests fail before anything was broken" if tests(copy, every) else ""
+        yield copy
+
+
+def broken(job: tuple[Path, int]) -> tuple[str, str]:
+    """What is wrong if no test of the project notices a break, and the test that does.
+
+    The break goes by its number: an edit cannot be sent to another process.
+    """
+    project, change = job[0], BREAKS[job[1]]
+    with copied(project) as copy:
         path = copy / change.file
         try:
             path.write_text(change.edit(path.read_text(encoding="utf-8")), encoding="utf-8")
         except LookupError as error:
-            return f"cannot be broken: in {change.file} {error}"
-        code = tests(copy, change.tests)
-        return "" if code == TESTS_FAILED else f"no test noticed (pytest: exit {code})"
+            return f"cannot be broken: in {change.file} {error}", ""
+        code, failed = tests(copy, change.tests)
+        return "" if code == TESTS_FAILED else f"no test noticed (pytest: exit {code})", failed
 
 
-def numbered(job: tuple[Path, int | None]) -> str:
-    """The outcome of a break by its number: an edit cannot be sent to another process."""
-    project, number = job
-    return outcome(project, None if number is None else BREAKS[number])
+def whole(job: tuple[Path, tuple[str, ...]]) -> str:
+    """What is wrong if the tests that noticed a break fail without one too."""
+    with copied(job[0]) as copy:
+        code, failed = tests(copy, job[1])
+        return f"fails where nothing is broken (pytest: exit {code}): {failed}" if code else ""
 
 
-def jobs(projects: list[Path]) -> list[tuple[Path, int | None]]:
-    """Each project whole, and each break in the first project that has its file."""
-    whole: list[tuple[Path, int | None]] = [(project, None) for project in projects]
+def jobs(projects: list[Path]) -> list[tuple[Path, int]]:
+    """Each break in the first project that has its file."""
     # A forecast has files more, and only what breaks those is looked at there.
     homes = {
         number: project
@@ -378,22 +400,32 @@ def jobs(projects: list[Path]) -> list[tuple[Path, int | None]]:
     }
     if len(projects) == len(TASKS) and len(homes) < len(BREAKS):
         sys.exit(f"No project has {BREAKS[min({*range(len(BREAKS))} - homes.keys())].file}.")
-    return whole + [(homes[number], number) for number in sorted(homes)]
+    return [(homes[number], number) for number in sorted(homes)]
 
 
 def judge(projects: list[Path]) -> None:
     """Two processes at a time, each a fork of this one, which has imported what takes long."""
     for name in HEAVY:
         importlib.import_module(name)
-    every, unnoticed = jobs(projects), 0
+    every, wrong = jobs(projects), 0
+    noticed: dict[Path, dict[str, None]] = {project: {} for project in projects}
     with multiprocessing.get_context("fork").Pool(2, maxtasksperchild=1) as pool:
-        for (_, number), problem in zip(every, pool.imap(numbered, every, 1), strict=True):
-            what = "nothing is broken" if number is None else BREAKS[number].what
-            good = "the tests pass" if number is None else "a test fails"
-            print(f"{'✗' if problem else '✓'} {what:40} {problem or good}", flush=True)
-            unnoticed += bool(problem)
-    if unnoticed:
-        sys.exit(f"{unnoticed} of {len(every)} outcomes are wrong.")
+        for (project, number), (problem, test) in zip(
+            every, pool.imap(broken, every, 1), strict=True
+        ):
+            noticed[project] |= {test: None} if test else {}
+            report(BREAKS[number].what, problem, "a test fails")
+            wrong += bool(problem)
+        again = [(project, tuple(names)) for project, names in noticed.items() if names]
+        for (_, names), problem in zip(again, pool.imap(whole, again, 1), strict=True):
+            report("nothing is broken", problem, f"those {len(names)} tests pass")
+            wrong += bool(problem)
+    if wrong:
+        sys.exit(f"{wrong} of {len(every) + len(again)} outcomes are wrong.")
+
+
+def report(what: str, problem: str, good: str) -> None:
+    print(f"{'✗' if problem else '✓'} {what:40} {problem or good}", flush=True)
 
 
 def main() -> None:
