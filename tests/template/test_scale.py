@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 import yaml
-from generated import UV, Render, demo, run, start
+from generated import UV, Render, demo, edit, run, start
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("scale")]
 
@@ -169,12 +169,25 @@ print(repr(evaluate.bootstrap(judge, y, np.column_stack([1 - yes, yes]))))
 """
 
 
-@pytest.mark.parametrize("cluster", [dask, ray])
-def test_a_cluster_searches_and_resamples_as_one_machine_does(project: Path, cluster: Any) -> None:
-    run(project, UV, "sync", "--quiet", "--group", cluster.__name__)
+@pytest.fixture(scope="module")
+def here(project: Path) -> tuple[str, str]:
+    """What one process answers, to a search that is short."""
+    edit(project / "training/search.yaml", "candidates: 12", "candidates: 4")
     demo(project, "pull")
-    here = answers(project, backend="processes", workers=1)
+    return answers(project, backend="processes", workers=1)
+
+
+def test_two_processes_search_and_resample_as_one_does(
+    project: Path, here: tuple[str, str]
+) -> None:
     assert answers(project, backend="processes", workers=2) == here
+
+
+@pytest.mark.parametrize("cluster", [dask, ray])
+def test_a_cluster_searches_and_resamples_as_one_machine_does(
+    project: Path, here: tuple[str, str], cluster: Any
+) -> None:
+    run(project, UV, "sync", "--quiet", "--group", cluster.__name__)
     with cluster(project) as address:
         assert answers(project, backend=cluster.__name__, workers=2, address=address) == here
 
