@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -31,12 +32,36 @@ def steps(node: Any) -> Iterator[str]:
         yield from steps(value)
 
 
-def ci_steps(project: Path, forge: str) -> list[str]:
-    """The command lines of the job that tests the project."""
-    first = pipelines(project, forge)[0]
-    if forge == "github":
-        return list(steps(first["jobs"]["test"]))
+def nodes(node: Any) -> Iterator[dict[str, Any]]:
+    """Every mapping in a pipeline."""
+    if isinstance(node, dict):
+        yield node
+    for value in node.values() if isinstance(node, dict) else node:
+        if isinstance(value, dict | list):
+            yield from nodes(value)
+
+
+def job_steps(project: Path, forge: str, name: str) -> list[dict[str, Any]]:
+    """The steps of a job that run a command, as its pipeline has them."""
+    every = list(nodes(pipelines(project, forge)))
     if forge == "gitlab":
-        return [*first["default"]["before_script"], *first["ci"]["script"]]
-    [job] = [job for job in first["jobs"] if job["job"] == "ci"]
-    return list(steps(job))
+        lines = [*every[0]["default"]["before_script"], *every[0][name]["script"]]
+        return [{"script": line} for line in lines]
+    named = [node for node in every if node.get("job") == name]
+    named += [node["jobs"][name] for node in every if name in (node.get("jobs") or ())]
+    return [step for step in named[0]["steps"] if {"run", "script", "bash"} & step.keys()]
+
+
+def command(step: dict[str, Any]) -> str:
+    return str(next(step[key] for key in ("run", "script", "bash") if key in step))
+
+
+def filled(text: str, given: dict[str, str]) -> str:
+    """A text with the values of a forge's variables and secrets in it, "" for those not given."""
+
+    def value(match: re.Match[str]) -> str:
+        named = re.findall(r"[\w.]+", match[1] or match[2])
+        names = (re.sub(r"^(secrets|vars)\.", "", name).upper() for name in named)
+        return next(filter(None, (given.get(name.replace(".", "_")) for name in names)), "")
+
+    return re.sub(r"\$\{\{(.*?)\}\}|\$\(([\w.]+)\)", value, text)

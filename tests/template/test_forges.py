@@ -6,13 +6,12 @@ import ast
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from generated import Render
-from pipelines import FILES, pipelines, steps
+from pipelines import FILES, nodes, pipelines, steps
 
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
@@ -176,15 +175,6 @@ def test_a_round_in_ci_can_sign_its_champion(project: Path, forge: str) -> None:
 
 def is_round(step: Any) -> bool:
     return "retrain --pr" in str(step.get("run", step.get("script"))) and "env" in step
-
-
-def nodes(node: Any) -> Iterator[dict[str, Any]]:
-    """Every mapping in a pipeline."""
-    if isinstance(node, dict):
-        yield node
-    for value in node.values() if isinstance(node, dict) else node:
-        if isinstance(value, dict | list):
-            yield from nodes(value)
 
 
 def test_secrets_are_named_and_never_written(project: Path, forge: str) -> None:

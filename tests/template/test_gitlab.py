@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import shutil
-import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
+import forge
 import pytest
 import tools
 from generated import ENVIRONMENT, UV, Render, champion, commit, demo, edit, run, start
@@ -25,42 +21,9 @@ pytestmark = [
 ]
 
 
-class GitLab(ThreadingHTTPServer):
-    """Has no merge request yet, opens one, and knows what it was asked."""
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Answer)
-        self.calls: list[tuple[str, str, Any]] = []
-
-
-class Answer(BaseHTTPRequestHandler):
-    server: GitLab
-
-    def answer(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"] or 0)) or "{}")
-        self.server.calls.append((self.command, self.path.partition("?")[0], body))
-        opened = {"iid": 1, "state": "opened", "web_url": "https://forge/1"}
-        self.send_response(200 if self.headers["Authorization"] == "Bearer secret-token" else 401)
-        self.end_headers()
-        self.wfile.write(json.dumps([] if self.command == "GET" else opened).encode())
-
-    def log_message(self, *_: Any) -> None:
-        """A test prints nothing."""
-
-    do_GET = do_POST = answer  # noqa: N815
-
-
 def keep(clone: Path, message: str) -> None:
     """Commits what was edited, and not the files that the program which runs the jobs leaves."""
     run(clone, "git", "commit", "--quiet", "--all", "--message", message)
-
-
-@pytest.fixture
-def gitlab() -> Iterator[GitLab]:
-    with GitLab() as server:
-        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-        yield server
-        server.shutdown()
 
 
 def job(clone: Path, name: str, source: str, expect: int = 0, **variables: str) -> str:
@@ -72,9 +35,7 @@ def job(clone: Path, name: str, source: str, expect: int = 0, **variables: str) 
     return said
 
 
-def test_a_request_is_judged_and_a_schedule_opens_one(
-    render: Render, tmp_path: Path, gitlab: GitLab
-) -> None:
+def test_a_request_is_judged_and_a_schedule_opens_one(render: Render, tmp_path: Path) -> None:
     project = render({"project_name": "demo", "forge": "gitlab", "consumption": "batch"})
     start(project)
     assert "PROMOTE" in demo(project, "retrain")
@@ -99,11 +60,10 @@ def test_a_request_is_judged_and_a_schedule_opens_one(
     assert "Keep `" in (clone / "verdict.md").read_text(encoding="utf-8")
 
     run(clone, "git", "push", "--quiet", "origin", "main")
-    url = f"http://127.0.0.1:{gitlab.server_port}"
-    address = {"CI_SERVER_URL": url, "CI_API_V4_URL": f"{url}/api/v4", "CI_PROJECT_ID": "7"}
-    job(clone, "retrain", "schedule", RETRAIN_TOKEN="secret-token", **address)
-    assert [call[:2] for call in gitlab.calls] == [("GET", MERGES), ("POST", MERGES)]
-    asked = gitlab.calls[1][2]
+    with forge.serving("gitlab") as server:
+        job(clone, "retrain", "schedule", **server.variables())
+    assert [call[:2] for call in server.calls] == [("GET", MERGES), ("POST", MERGES)]
+    asked = server.calls[1][2]
     assert (asked["source_branch"], asked["target_branch"]) == ("retrain", "main")
     message = run(remote, "git", "log", "-1", "--format=%B", "retrain")
     assert message.startswith(asked["title"])

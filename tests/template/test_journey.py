@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shutil
 import sqlite3
 from collections.abc import Iterator
@@ -11,10 +12,11 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+import forge
 import pytest
 import tools
 from generated import UV, Render, champion, commit, demo, edit, params, record, run, start
-from pipelines import ci_steps
+from pipelines import command, filled, job_steps
 
 pytestmark = pytest.mark.slow
 
@@ -191,18 +193,70 @@ def publish(project: Path) -> Path:
     return remote
 
 
-def ci(project: Path, forge: str) -> str:
-    """Runs the job of the project's CI that tests it, in a fresh clone, command by command.
+def check_out(project: Path) -> Path:
+    """A fresh clone, as a runner has it: of the project's remote, if it has one."""
+    remote, clone = project.with_name("origin.git"), project.with_name("clone")
+    run(project, "git", "clone", "--quiet", str(remote if remote.exists() else project), str(clone))
+    return clone
 
-    GitLab's runs as a job, in a shell, where there is a program for that.
+
+def job(clone: Path, name: str, place: str, *, expect: tuple[int, ...] = (0,), **given: str) -> str:
+    """Runs a job of the project's CI, command by command, as a forge's runner does.
+
+    given are the forge's variables and secrets; a step sees those that the forge sets, and those
+    that the step names.
     """
-    clone = project.with_name("clone")
-    run(project, "git", "clone", "--quiet", str(project), str(clone))
-    if forge == "gitlab" and shutil.which("rsync") and (program := tools.gitlab_ci_local()):
+    said, hidden = [], {"SYSTEM_ACCESSTOKEN"}
+    if place == "github":
+        hidden = {key for key in given if not key.startswith("GITHUB_")}
+    seen = {key: value for key, value in given.items() if key not in hidden}
+    for step in job_steps(clone, place, name):
+        line, condition = filled(command(step), given), step.get("if", step.get("condition", ""))
+        if line.startswith("pip install uv==") or (
+            "SERVED_DIR" in condition and not given.get("SERVED_DIR")
+        ):
+            continue
+        named = {key: filled(value, given) for key, value in step.get("env", {}).items()}
+        variables = (f"{key}={value}" for key, value in (seen | named).items() if value)
+        goes_on = {"continue-on-error", "continueOnError"} & step.keys()
+        shell = ("bash", "-eo", "pipefail", "-c", line)
+        said.append(run(clone, "env", *variables, *shell, expect=(0, 1, 2) if goes_on else expect))
+    return "\n".join(said)
+
+
+def ci(clone: Path, place: str) -> str:
+    """The job that tests the project; GitLab's in a shell of its own, where there is a program."""
+    if place == "gitlab" and shutil.which("rsync") and (program := tools.gitlab_ci_local()):
         return run(clone, program, "ci", "--force-shell-executor")
-    lines = [line for line in ci_steps(clone, forge) if not line.startswith("pip install uv==")]
-    assert len(lines) >= 4
-    return "".join(run(clone, UV, *line.removeprefix("uv ").split()) for line in lines)
+    return job(clone, "test" if place == "github" else "ci", place)
+
+
+def judge_an_idea(clone: Path, place: str) -> None:
+    """What a push and a request start: the environments to deploy, the switch, a verdict."""
+    output, summary = clone.with_name("output"), clone.with_name("summary.md")
+    output.touch()
+    run(clone, "git", "pull", "--quiet", "--ff-only")
+    files = {"GITHUB_OUTPUT": str(output), "GITHUB_STEP_SUMMARY": str(summary)}
+    said = job(clone, "changed", place, **files) + output.read_text(encoding="utf-8")
+    assert json.loads(re.findall(r"environments.*?(\[.*\])", said)[-1]) == ["stage", "prod"]
+    assert champion(clone) in job(clone, "overdue", place)
+    edit(clone / "params.yaml", "random_state: 0", "random_state: 1")
+    job(clone, "train", place, expect=(0, 20), **files)
+    [verdict] = [path for path in (summary, clone / "verdict.md") if path.exists()]
+    assert "### Gates" in verdict.read_text(encoding="utf-8")
+    run(clone, "git", "restore", ".")
+    run(clone, "git", "clean", "--quiet", "--force", "verdict.md")
+
+
+def retrain_on_schedule(clone: Path, place: str, remote: Path, served: Path) -> None:
+    """The daily job looks at what was served, and asks the forge for one request."""
+    run(clone, "git", "pull", "--quiet", "--ff-only")
+    first = champion(clone)
+    with forge.serving(place) as server:
+        job(clone, "retrain", place, SERVED_DIR=str(served), **server.variables())
+    assert [method for method, *_ in server.calls] == ["GET", "POST"]
+    second = requested(clone, remote, first)
+    assert second["id"] in server.calls[1][2]["title"]
 
 
 def try_every_command(project: Path) -> None:
@@ -222,12 +276,12 @@ def go_live(project: Path) -> None:
         assert first in demo(project, "promote", "--to", environment)
     assert f"dev {first}, stage {first}, prod {first}" in demo(project, "leaderboard")
     commit(project, "Live")
+    run(project, *DVC, "push", "-q")
+    run(project, "git", "push", "--quiet", "origin", "main")
 
 
-def request(project: Path, remote: Path, *command: str) -> dict[str, Any]:
-    """The record of a round on new rows, which a command starts, and of which the request tells."""
-    first = champion(project)
-    demo(project, *command, "--pr", expect=(0, 20))
+def requested(project: Path, remote: Path, first: str) -> dict[str, Any]:
+    """The record of a round on new rows, of which a request tells."""
     metrics = json.loads((project / "training/metrics.json").read_text(encoding="utf-8"))
     second = str(metrics["id"])
     assert second != first
@@ -248,7 +302,8 @@ def test_classification_on_github_for_both(render: Render, tmp_path: Path) -> No
     demo(project, "gate", "--self-test")
     assert "up to date" in run(project, *DVC, "repro")
     remote = publish(project)
-    said = ci(project, "github")
+    clone = check_out(project)
+    said = ci(clone, "github")
     assert "as this commit has them" in said
     assert "SKIPPED" not in said
 
@@ -264,9 +319,11 @@ def test_classification_on_github_for_both(render: Render, tmp_path: Path) -> No
     go_live(project)
     serve(project, project / SAMPLE, tmp_path / "served")
     watch(project, tmp_path / "predicted.csv", tmp_path / "predicted.csv")
+    judge_an_idea(clone, "github")
     (project / SAMPLE).write_text(weather("2016"), encoding="utf-8")
     commit(project, "New rows at the source")
-    request(project, remote, "retrain")
+    run(project, "git", "push", "--quiet", "origin", "main")
+    retrain_on_schedule(clone, "github", remote, tmp_path / "served")
 
 
 def test_regression_on_gitlab_in_batches(render: Render, tmp_path: Path) -> None:
@@ -280,7 +337,7 @@ def test_regression_on_gitlab_in_batches(render: Render, tmp_path: Path) -> None
     start(project)
     assert record(project, "retrain")["verdict"] == "promote"
     commit(project, "First round")
-    assert "cannot be restored: no remote is named" in ci(project, "gitlab")
+    assert "cannot be restored: no remote is named" in ci(check_out(project), "gitlab")
     remote = publish(project)
 
     stop_at_each_gate(project, "regression")
@@ -294,7 +351,10 @@ def test_regression_on_gitlab_in_batches(render: Render, tmp_path: Path) -> None
     watch(project, tmp_path / "predicted.csv", tmp_path / "predicted.csv")
     insert(database, "2015-10", "2016")
     # The alarm itself asks for the round.
-    second = request(project, remote, "monitor", str(tmp_path / "predicted.csv"), "--retrain")
+    asked = ("monitor", str(tmp_path / "predicted.csv"), "--retrain", "--pr")
+    first = champion(project)
+    demo(project, *asked, expect=(0, 20))
+    second = requested(project, remote, first)
     assert second["rows"]["window"] >= 60
     assert second["comparison"]["window"] is not None
     report = project / "reports" / second["id"]
@@ -316,7 +376,8 @@ def test_forecasting_on_azure_online(render: Render, tmp_path: Path) -> None:
     commit(project, "First round")
     try_every_command(project)
     remote = publish(project)
-    assert "SKIPPED" not in ci(project, "azure")
+    clone = check_out(project)
+    assert "SKIPPED" not in ci(clone, "azure")
 
     stop_at_each_gate(project, "forecasting")
     short = record(project, "train", "--set", "forecast.horizon=3")
@@ -330,6 +391,8 @@ def test_forecasting_on_azure_online(render: Render, tmp_path: Path) -> None:
     assert [line[:12] for line in lines] == [f"2015-11-0{n},{n}" for n in range(1, 8)]
     # A forecast is watched beside the rows that came, at the data's own address.
     watch(project, tmp_path / "served", project / SAMPLE)
+    judge_an_idea(clone, "azure")
     (project / SAMPLE).write_text(weather("2016"), encoding="utf-8")
     commit(project, "New rows at the source")
-    request(project, remote, "retrain")
+    run(project, "git", "push", "--quiet", "origin", "main")
+    retrain_on_schedule(clone, "azure", remote, tmp_path / "served")
