@@ -47,9 +47,12 @@ def job_steps(project: Path, forge: str, name: str) -> list[dict[str, Any]]:
     if forge == "gitlab":
         lines = [*every[0]["default"]["before_script"], *every[0][name]["script"]]
         return [{"script": line} for line in lines]
-    named = [node for node in every if node.get("job") == name]
-    named += [node["jobs"][name] for node in every if name in (node.get("jobs") or ())]
-    return [step for step in named[0]["steps"] if {"run", "script", "bash"} & step.keys()]
+    found = [node for node in every if name in (node.get("job"), node.get("deployment"))]
+    found += [node["jobs"][name] for node in every if name in (node.get("jobs") or ())]
+    job = found[0]
+    listed = job.get("steps") or job["strategy"]["runOnce"]["deploy"]["steps"]
+    kept = [step for step in listed if {"run", "script", "bash"} & step.keys()]
+    return [step | {"env": job.get("env", {}) | step.get("env", {})} for step in kept]
 
 
 def command(step: dict[str, Any]) -> str:

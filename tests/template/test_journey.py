@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import re
 import shutil
 import sqlite3
@@ -15,7 +16,19 @@ from typing import Any
 import forge
 import pytest
 import tools
-from generated import UV, Render, champion, commit, demo, edit, params, record, run, start
+from generated import (
+    ENVIRONMENT,
+    UV,
+    Render,
+    champion,
+    commit,
+    demo,
+    edit,
+    params,
+    record,
+    run,
+    start,
+)
 from pipelines import command, filled, job_steps
 
 pytestmark = pytest.mark.slow
@@ -206,7 +219,7 @@ def job(clone: Path, name: str, place: str, *, expect: tuple[int, ...] = (0,), *
     given are the forge's variables and secrets; a step sees those that the forge sets, and those
     that the step names.
     """
-    said, hidden = [], {"SYSTEM_ACCESSTOKEN"}
+    said, hidden = [], {"SYSTEM_ACCESSTOKEN", "REGISTRY_PASSWORD"}
     if place == "github":
         hidden = {key for key in given if not key.startswith("GITHUB_")}
     seen = {key: value for key, value in given.items() if key not in hidden}
@@ -216,7 +229,7 @@ def job(clone: Path, name: str, place: str, *, expect: tuple[int, ...] = (0,), *
             "SERVED_DIR" in condition and not given.get("SERVED_DIR")
         ):
             continue
-        named = {key: filled(value, given) for key, value in step.get("env", {}).items()}
+        named = {key: filled(value, given) for key, value in step["env"].items()}
         variables = (f"{key}={value}" for key, value in (seen | named).items() if value)
         goes_on = {"continue-on-error", "continueOnError"} & step.keys()
         shell = ("bash", "-eo", "pipefail", "-c", line)
@@ -246,6 +259,43 @@ def judge_an_idea(clone: Path, place: str) -> None:
     assert "### Gates" in verdict.read_text(encoding="utf-8")
     run(clone, "git", "restore", ".")
     run(clone, "git", "clean", "--quiet", "--force", "verdict.md")
+
+
+def deploy(clone: Path, place: str) -> None:
+    """The job that brings a champion to stage, by programs that write down what they are told."""
+    folder = clone.with_name("programs")
+    folder.mkdir()
+    for name in ("docker", "kubectl"):
+        program = folder / name
+        stored = f'[ "$1" = login ] && cat > "{folder}/password"'
+        program.write_text(f'#!/bin/sh\necho "{name} $*" >> "{folder}/log"\n{stored}\nexit 0\n')
+        program.chmod(0o755)
+    variables = {
+        "IMAGE": "registry.example.org/acme/demo",
+        "REGISTRY_USER": "robot",
+        "REGISTRY_PASSWORD": "secret-password",
+        "GITHUB_WORKSPACE": str(clone),
+        "KUBECONFIG": "the cluster's address",
+        "CLUSTER_SECUREFILEPATH": str(clone.with_name("kubeconfig")),
+        "MATRIX_ENVIRONMENT": "stage",
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(ENVIRONMENT, "PATH", f"{folder}{os.pathsep}{ENVIRONMENT['PATH']}")
+        said = job(clone, "deploy" if place == "github" else "stage", place, **variables)
+    image = rf"registry\.example\.org/acme/demo:{champion(clone)}-\w+"
+    wanted = (
+        "docker login --username robot --password-stdin registry.example.org",
+        rf"docker build -f deployment/Dockerfile .*CHAMPION=deployment/stage -t {image} \.",
+        f"docker push {image}",
+        r"kubectl apply -k \S+",
+    )
+    told = (folder / "log").read_text(encoding="utf-8").splitlines()
+    assert all(map(re.fullmatch, wanted, told)), told
+    assert len(told) == len(wanted)
+    assert (folder / "password").read_text(encoding="utf-8") == "secret-password\n"
+    assert "secret-password" not in said
+    if place == "github":
+        assert (clone / ".kubeconfig").read_text(encoding="utf-8") == "the cluster's address\n"
 
 
 def retrain_on_schedule(clone: Path, place: str, remote: Path, served: Path) -> None:
@@ -320,6 +370,7 @@ def test_classification_on_github_for_both(render: Render, tmp_path: Path) -> No
     serve(project, project / SAMPLE, tmp_path / "served")
     watch(project, tmp_path / "predicted.csv", tmp_path / "predicted.csv")
     judge_an_idea(clone, "github")
+    deploy(clone, "github")
     (project / SAMPLE).write_text(weather("2016"), encoding="utf-8")
     commit(project, "New rows at the source")
     run(project, "git", "push", "--quiet", "origin", "main")
@@ -392,6 +443,7 @@ def test_forecasting_on_azure_online(render: Render, tmp_path: Path) -> None:
     # A forecast is watched beside the rows that came, at the data's own address.
     watch(project, tmp_path / "served", project / SAMPLE)
     judge_an_idea(clone, "azure")
+    deploy(clone, "azure")
     (project / SAMPLE).write_text(weather("2016"), encoding="utf-8")
     commit(project, "New rows at the source")
     run(project, "git", "push", "--quiet", "origin", "main")
