@@ -340,6 +340,12 @@ def requested(project: Path, remote: Path, first: str) -> dict[str, Any]:
     return dict(json.loads((project / "reports" / second / "round.json").read_text("utf-8")))
 
 
+@pytest.fixture
+def uncounted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Coverage, which takes as long as the tests, is counted on GitHub alone."""
+    monkeypatch.setitem(ENVIRONMENT, "PYTEST_ADDOPTS", "--no-cov")
+
+
 def test_classification_on_github_for_both(render: Render, tmp_path: Path) -> None:
     """The first project of whoever tries it: each command, DVC's own, and CI with a remote."""
     answers = {"task": "classification", "forge": "github", "consumption": "both"}
@@ -377,6 +383,7 @@ def test_classification_on_github_for_both(render: Render, tmp_path: Path) -> No
     retrain_on_schedule(clone, "github", remote, tmp_path / "served")
 
 
+@pytest.mark.usefixtures("uncounted")
 def test_regression_on_gitlab_in_batches(render: Render, tmp_path: Path) -> None:
     """Rows from SQL; those that come after the holdout was frozen make a newest window."""
     database = tmp_path / "shop.db"
@@ -413,6 +420,7 @@ def test_regression_on_gitlab_in_batches(render: Render, tmp_path: Path) -> None
     assert ", window |" in (report / "report.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.usefixtures("uncounted")
 def test_forecasting_on_azure_online(render: Render, tmp_path: Path) -> None:
     """One series, judged at every horizon; its newest rows ask for the next days."""
     answers = {"task": "forecasting", "forge": "azure", "consumption": "online"}
