@@ -29,7 +29,6 @@ from generated import (
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).resolve().parents[2]
-SEARCHED = ("learning_rate", "max_iter", "max_depth", "min_samples_leaf")
 
 
 def awkward_table(path: Path) -> dict[str, Any]:
