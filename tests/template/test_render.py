@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import ast
-import io
 import itertools
 import json
 import re
 import subprocess
 import sys
-import tokenize
 import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -72,12 +70,6 @@ WITHOUT_IMPORT = {
     "types-pyyaml": "mypy",
     "pre-commit": "the hooks",
     "pytest-cov": "pytest --cov",
-}
-
-
-NO_CODE = {
-    *(tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT),
-    *(tokenize.ENCODING, tokenize.ENDMARKER),
 }
 
 
@@ -214,39 +206,6 @@ def test_answers_arrive_in_params(project: Path, answers: dict[str, Any]) -> Non
         assert data["key"] == answers["key_columns"]
     assert params["training"]["task"] == answers["task"]
     assert ("max_rows" in params["data"]) is (answers["task"] != "forecasting")
-
-
-def lines_of_code(path: Path) -> int:
-    """The lines of a module that are not blank, comment or docstring."""
-    source = path.read_text(encoding="utf-8")
-    lines: set[int] = set()
-    for token in tokenize.generate_tokens(io.StringIO(source).readline):
-        if token.type not in NO_CODE:
-            lines.update(range(token.start[0], token.end[0] + 1))
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(
-            node
-        ):
-            first = node.body[0]
-            lines.difference_update(range(first.lineno, (first.end_lineno or 0) + 1))
-    return len(lines)
-
-
-def test_the_project_grows_on_purpose_only(demo: Path) -> None:
-    managed = GitIgnoreSpec.from_lines(ownership(demo)["managed"])
-    code = [path for path in files(demo) if path.parts[0] == "src" and path.suffix == ".py"]
-    found = sum(lines_of_code(demo / path) for path in code if managed.match_file(path.as_posix()))
-    assert {path.parts[2] for path in code} >= {"cli.py", "training"}
-    assert len(files(demo)) <= 103
-    assert found <= 4330
-
-
-def test_lines_of_code_are_neither_blank_nor_comment_nor_docstring(tmp_path: Path) -> None:
-    path = tmp_path / "module.py"
-    path.write_text(
-        '"""Doc."""\n\n# Why.\nx = """a\nb"""\n\n\ndef f():\n    """Doc."""\n    return x\n'
-    )
-    assert lines_of_code(path) == 4
 
 
 # Facts that stand twice
