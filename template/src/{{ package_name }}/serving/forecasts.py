@@ -42,7 +42,7 @@ def _say(asked: live.Champion, settings: Settings, make: Callable[..., pd.DataFr
     """The champion's answers to the table that is made of the rows."""
     own = ForecastParams(**asked.pointer["params"]["forecast"])  # the champion's, whatever params.yaml says now
     settings = replace(settings, params=settings.params.model_copy(update={"forecast": own}))
-    table = make(rows, settings, settings.root / champion.CODE / asked.pointer["id"])
+    table = make(rows, settings, champion.code_folder(settings.root, asked.pointer["id"]))
     known = list(asked.estimator.feature_names_in_)
     if lost := [column for column in known if column not in table]:
         raise ProjectError(f"Champion {asked.pointer['id']} reads {lost[0]!r}, which is not there: run retrain.")

@@ -5,6 +5,7 @@ The loop makes dev's. `advance` copies the one before: dev's to stage, stage's t
 """
 
 import json
+import re
 import shutil
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -25,7 +26,13 @@ POINTER = FOLDERS["dev"] / "champion.json"
 MODEL = FOLDERS["dev"] / "model.skops"
 CODE = FOLDERS["dev"] / "code"
 KEPT = ("id", "verdict", "metric", "scores", "data", "code", "lock", "params", "overrides")
+MD5 = re.compile(r"[0-9a-f]{32}")
 Pointer = dict[str, Any]
+
+
+def code_folder(root: Path, id_: str) -> Path:
+    """The folder of the modules that were kept when a model was fitted."""
+    return root / CODE / rounds.checked_id(id_)
 
 
 def load(root: Path, environment: str = "dev") -> Pointer | None:
@@ -35,11 +42,23 @@ def load(root: Path, environment: str = "dev") -> Pointer | None:
         return None
     try:
         pointer: Pointer | None = json.loads((root / path).read_text(encoding="utf-8"))
-        if pointer is not None:
-            _ = pointer["id"], pointer["model"]["md5"], pointer["previous"]
+        for named in (pointer, pointer and pointer["previous"]):
+            if named is not None:
+                _check_form(named)
     except (FileNotFoundError, ValueError, TypeError, KeyError) as error:
         raise ProjectError(f"{path} cannot be read: {error!r}. Restore it with git.") from None
+    except ProjectError as error:
+        raise ProjectError(f"{path}: {error.message} Restore it with git.") from None
     return pointer
+
+
+def _check_form(pointer: Pointer) -> None:
+    """Refuses a pointer whose id or digest is no such thing: both become paths."""
+    rounds.checked_id(pointer["id"])
+    _ = pointer["previous"]
+    digest = pointer["model"]["md5"]
+    if not (isinstance(digest, str) and MD5.fullmatch(digest)):
+        raise ProjectError(f"{str(digest)[:40]!r} is no digest of a model.")
 
 
 def required(root: Path, environment: str) -> Pointer:
@@ -63,7 +82,7 @@ def content(root: Path, pointer: Pointer, environment: str = "dev") -> bytes:
 
 def load_model(root: Path, pointer: Pointer, environment: str = "dev") -> Any:
     """The champion's estimator, once its file is found to be the one promoted, and signed where that is asked for."""
-    code = root / CODE / pointer["id"]
+    code = code_folder(root, pointer["id"])
     signing.check(root, pointer, content(root, pointer, environment), code)
     return persistence.load(root / FOLDERS[environment] / MODEL.name, root=root, code=code)
 
@@ -86,7 +105,7 @@ def promote(settings: Settings, id_: str) -> rounds.Round:
         raise ProjectError(f"{source} is gone or another: `reproduce {id_}` makes it again.")
     signature = signing.sign(root, id_, record.verdict, source.read_bytes(), source.parent / "code")
     for path in source.parent.glob("code/*.py"):
-        persistence.write(root / CODE / id_ / path.name, path.read_bytes())
+        persistence.write(code_folder(root, id_) / path.name, path.read_bytes())
     _point(root, _pointer(record, root, before) | signature, source.read_bytes())
     _write_params(root, record.overrides)
     return record

@@ -121,7 +121,7 @@ def gather(settings: Settings, split: Split, fitted: Fitted) -> gates.Evidence:
     rival = champion.load_model(settings.root, now) if now else None
     theirs = split
     if rolling and now:
-        theirs = rolling.tables(split.rows, settings, settings.root / champion.CODE / now["id"])
+        theirs = rolling.tables(split.rows, settings, champion.code_folder(settings.root, now["id"]))
 
     def scored(part: str) -> gates.Scored:
         """A column that the champion knew and that is gone is missing to it; its own forecast.py makes its table."""

@@ -120,7 +120,7 @@ def _check(settings: Settings, record: rounds.Round | None = None) -> None:
 def _is_made(settings: Settings, now: champion.Pointer) -> bool:
     """Whether the pointer says what the record of its round does, and the code beside it is the one of that round."""
     known = {record.id: record for record in rounds.all_rounds(settings)}.get(now["id"])
-    folders = settings.root / champion.CODE / now["id"], rounds.folder(settings.root, now["id"]) / "code"
+    folders = champion.code_folder(settings.root, now["id"]), rounds.folder(settings.root, now["id"]) / "code"
     here, then = ({path.name: path.read_bytes() for path in folder.glob("*.py")} for folder in folders)
     return known is not None and here == then and all(now[key] == getattr(known, key) for key in champion.KEPT)
 

@@ -1,6 +1,7 @@
 """The record of a round: what went in, what came out, and what the gates said; and the board of all rounds."""
 
 import json
+import re
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 from ..persistence import write
 from ..settings import ProjectError, Settings, closest
 
+ID = re.compile(r"[0-9a-f]{8}")  # what train.Inputs makes
 # How metrics are called where people read them.
 METRIC_NAMES = {
     "roc_auc": "AUC",
@@ -57,8 +59,15 @@ class Round:
     forecast: dict[str, list[Any]] | None = None
 
 
+def checked_id(value: Any) -> str:
+    """Return the id of a round; ProjectError when the value does not have the form of one, for ids become paths."""
+    if isinstance(value, str) and ID.fullmatch(value):
+        return value
+    raise ProjectError(f"{str(value)[:40]!r} is no id of a round: those are eight of the characters 0 to 9 and a to f.")
+
+
 def folder(root: Path, id_: str) -> Path:
-    return root / "reports" / id_
+    return root / "reports" / checked_id(id_)
 
 
 def path(root: Path, id_: str) -> Path:
@@ -108,9 +117,12 @@ def metric_name(metric: str) -> str:
 def _read(path: Path) -> Round:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        return Round(**{item.name: content[item.name] for item in fields(Round) if item.name in content})
+        record = Round(**{item.name: content[item.name] for item in fields(Round) if item.name in content})
     except (ValueError, TypeError) as error:
         raise ProjectError(f"{path} is no record of a round ({error!r}): delete it.") from None
+    if not ID.fullmatch(str(record.id)) or record.id != path.parent.name:
+        raise ProjectError(f"{path} is not the record of a round {path.parent.name}: delete it.")
+    return record
 
 
 def _line(record: Round, metric: str, champion: str | None) -> list[str]:
