@@ -45,3 +45,17 @@ def test_wrong_usage_is_one_line_and_exit_code_2(arguments: list[str]) -> None:
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.count("\n") == 1
     assert "--help" in done.stderr
+
+
+def test_a_bug_is_a_traceback_without_credentials_and_exit_code_70() -> None:
+    code = (
+        "from mlscaffold import __main__, cli\n"
+        "def fail(**_): raise RuntimeError('https://ann:secret@host/x')\n"
+        "cli.cli.main = fail\n"
+        "__main__.main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (70, "")
+    assert done.stderr.startswith("Traceback (most recent call last):\n")
+    assert "RuntimeError: https://***@host/x" in done.stderr
+    assert "secret" not in done.stderr.replace("ann:secret@host/x')", "")

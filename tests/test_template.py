@@ -1,13 +1,15 @@
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from copier import _main
 from repositories import TEMPLATE, git, tree, write
 
-from mlscaffold import store, template
+from mlscaffold import store, template, worker
 from mlscaffold.errors import MlscaffoldError
 from mlscaffold.template import Template
 
@@ -128,6 +130,48 @@ def test_a_broken_copier_yml_is_one_line(
         source(repository({"copier.yml": text}))
     assert "\n" not in caught.value.message
     assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    "raised", [AssertionError(), RecursionError("too deep"), KeyError("x"), UnicodeError("odd")]
+)
+def test_whatever_a_template_makes_copier_raise_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, repository: Make, tmp_path: Path, raised: Exception
+) -> None:
+    found = source(repository())
+
+    def fail(*_: object) -> None:
+        raise raised
+
+    fail.__code__ = fail.__code__.replace(co_filename="/elsewhere/copier/_main.py")
+    monkeypatch.setattr(_main.Worker, "_render_template", fail)
+    with pytest.raises(MlscaffoldError, match=type(raised).__name__) as caught:
+        template.render(found, tmp_path / "p", {}, ask=False)
+    assert "\n" not in caught.value.message
+
+
+def test_a_bug_of_ours_stays_a_bug(
+    monkeypatch: pytest.MonkeyPatch, repository: Make, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(worker, "_Plain", None)
+    with pytest.raises(TypeError, match="not callable"):
+        template.render(source(repository()), tmp_path / "p", {}, ask=False)
+
+
+def test_a_link_where_the_template_has_a_folder_is_one_line(tmp_path: Path) -> None:
+    folder = write(tmp_path / "t", {"copier.yml": "_preserve_symlinks: true\n", "{{'a'}}/b": ""})
+    (folder / "a").symlink_to(tmp_path)
+    with pytest.raises(MlscaffoldError, match="AssertionError"):
+        template.render(source(folder), tmp_path / "p", {}, ask=False)
+    assert not (tmp_path / "b").exists()
+
+
+def test_warnings_of_copier_are_not_shown(tmp_path: Path) -> None:
+    folder = write(tmp_path / "t", {"copier.yml": "_min_copier_version: '8.0.0'\n", "a": ""})
+    with warnings.catch_warnings(record=True) as shown:
+        found = source(folder)
+        template.worker(worker.FastWorker, found, tmp_path / "p")
+    assert shown == []
 
 
 def test_an_unknown_question_names_the_closest(repository: Make) -> None:

@@ -163,6 +163,11 @@ def test_a_question_that_vanished_is_forgotten(tmp_path: Path) -> None:
             "'red'",
         ),
         ("other:\n  type: str\n", "other is new and has no default"),
+        (
+            "other:\n  default: ''\n  validator: '{% if not other %}say who{% endif %}'\n",
+            "default of the question other is not allowed: say who. .*--data other=ANSWER",
+        ),
+        ("other:\n  choices: [a, b]\n  default: c\n", "default of the question other .*'c'"),
     ],
 )
 def test_an_answer_that_is_not_allowed_names_the_question(
@@ -172,6 +177,18 @@ def test_an_answer_that_is_not_allowed_names_the_question(
     with pytest.raises(MlscaffoldError, match=words) as caught:
         both(step(folder), tmp_path)
     assert "--data " in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("kind", "answer"), [("int", "many"), ("json", "{"), ("yaml", "[1"), ("float", "x")]
+)
+def test_an_answer_of_the_wrong_type_names_the_question(
+    tmp_path: Path, kind: str, answer: str
+) -> None:
+    question = f"{QUESTIONS}size:\n  type: {kind}\n  default: 3\n"
+    folder = made(tmp_path, {"copier.yml": QUESTIONS}, {"copier.yml": question})
+    with pytest.raises(MlscaffoldError, match="answer to size is not allowed"):
+        both(step(folder), tmp_path, data={"size": answer})
 
 
 def test_a_question_that_became_computed_is_computed(tmp_path: Path) -> None:

@@ -1,14 +1,20 @@
-"""The program: runs the command line; every error is one line, an interruption exit code 130."""
+"""The program: runs the command line and turns every way to end into an exit code.
+
+Bad input is one line and exit code 2, an interruption 130, a bug of ours its traceback and 70.
+"""
 
 from __future__ import annotations
 
 import signal
 import sys
+import traceback
 
 import click
 
 from mlscaffold.cli import cli
 from mlscaffold.errors import mask
+
+BUG = 70  # EX_SOFTWARE of sysexits.h
 
 
 def main() -> None:
@@ -24,6 +30,9 @@ def main() -> None:
         _stop(f"{error.filename or 'Input or output'}: {error.strerror or error}.", 2)
     except (click.Abort, KeyboardInterrupt):
         _stop("Interrupted.", 130)
+    except Exception:
+        click.echo(mask(traceback.format_exc()), err=True, nl=False)
+        _stop("This is a bug. Report it with the lines above, and with what you typed.", BUG)
 
 
 def _stop(message: str, code: int) -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+import traceback
 from collections.abc import Iterable
+from pathlib import Path
 from typing import IO, Any
 
 import click
 
+_PACKAGE = Path(__file__).parent
 _CREDENTIAL = re.compile(r"(?<=://)[^/@\s'\"]+(?=@)")
 
 
@@ -26,6 +29,14 @@ class MlscaffoldError(click.ClickException):
 def mask(text: str) -> str:
     """The text, with *** for the user and password of every address in it."""
     return _CREDENTIAL.sub("***", text)
+
+
+def is_raised_by_us(error: BaseException) -> bool:
+    """Say whether this package raised the error itself, so that it is a bug of ours."""
+    innermost = None
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        innermost = frame
+    return innermost is not None and Path(innermost.f_code.co_filename).is_relative_to(_PACKAGE)
 
 
 def printable(text: str) -> str:

@@ -18,21 +18,19 @@ import yaml
 from copier import _settings, _template, errors
 
 from mlscaffold import store
-from mlscaffold.errors import MlscaffoldError, unknown
+from mlscaffold.errors import MlscaffoldError, is_raised_by_us, unknown
 from mlscaffold.releases import version_of
 from mlscaffold.worker import FastWorker, can_render_fast
 
-_WHAT_TEMPLATES_GET_WRONG = (
+# Errors that say of themselves what a template or an answer got wrong.
+_TELLING_ERRORS = (
     errors.CopierError,
     jinja2.TemplateError,
     plumbum.ProcessExecutionError,
     yaml.YAMLError,
-    ArithmeticError,
-    AttributeError,
-    LookupError,
-    TypeError,
-    ValueError,
 )
+# What Copier warns of is for the template's author, and its lines name files of this machine.
+warnings.simplefilter("ignore", errors.CopierWarning)
 
 _CONFIGS: dict[bytes, dict[str, Any]] = {}
 AnyWorker = TypeVar("AnyWorker", bound=FastWorker)
@@ -181,21 +179,22 @@ def worker(
 ) -> AnyWorker:
     """A worker of that kind that takes the template from its checkout and runs no tasks."""
     checkout = template.checkout
-    made = kind(
-        src_path=checkout.address,
-        dst_path=destination,
-        vcs_ref=checkout.commit,
-        settings=_settings.SettingsModel(),
-        quiet=True,
-        skip_tasks=True,
-        **settings,
-    )
-    source = _known(made.template, checkout)
-    if template.raw:
-        vars(source)["_raw_config"] = deepcopy(dict(template.raw))
-    for details in source.questions_data.values():
-        details.setdefault("qmark", "?")
-    return made
+    with plain_errors(checkout.address):
+        made = kind(
+            src_path=checkout.address,
+            dst_path=destination,
+            vcs_ref=checkout.commit,
+            settings=_settings.SettingsModel(),
+            quiet=True,
+            skip_tasks=True,
+            **settings,
+        )
+        source = _known(made.template, checkout)
+        if template.raw:
+            vars(source)["_raw_config"] = deepcopy(dict(template.raw))
+        for details in source.questions_data.values():
+            details.setdefault("qmark", "?")
+        return made
 
 
 def _known(source: _template.Template, checkout: store.Checkout) -> _template.Template:
@@ -213,20 +212,34 @@ def _known(source: _template.Template, checkout: store.Checkout) -> _template.Te
 
 @contextlib.contextmanager
 def plain_errors(address: str) -> Iterator[None]:
-    """Turns what a template or an answer got wrong into one line; silences Copier's own."""
+    """Turn what a template or an answer got wrong into one line; silence Copier's own lines.
+
+    Whatever a template makes Copier or Jinja raise is the template's. What our own code raises is
+    a bug of ours and goes on as it is.
+    """
     with contextlib.redirect_stderr(io.StringIO()), warnings.catch_warnings():
         warnings.simplefilter("ignore", errors.CopierWarning)
         try:
             yield
         except KeyboardInterrupt:
             raise KeyboardInterrupt from None
+        except MlscaffoldError:
+            raise
         except OSError as error:
             raise MlscaffoldError(
                 f"{error.strerror or error}: {error.filename or address}."
             ) from None
-        except _WHAT_TEMPLATES_GET_WRONG as error:
-            place = "" if type(error) is ValueError else f"The template {address}: "
-            raise MlscaffoldError(place + _reason(error)) from None
+        except _TELLING_ERRORS as error:
+            raise MlscaffoldError(f"The template {address}: {_reason(error)}") from None
+        except Exception as error:  # Copier and Jinja let through what a template makes them raise
+            if is_raised_by_us(error):
+                raise
+            if type(error) is ValueError:  # Copier's way to refuse an answer
+                raise MlscaffoldError(_reason(error)) from None
+            reason = _reason(error) or "no reason is given"
+            raise MlscaffoldError(
+                f"The template {address}: {reason} ({type(error).__name__})."
+            ) from None
 
 
 def _reason(error: BaseException) -> str:

@@ -6,6 +6,7 @@ import contextlib
 import os
 import re
 import sys
+import traceback
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -16,7 +17,7 @@ from copier import _main, _user_data, errors
 from copier._types import LazyDict, Phase
 from jinja2.ext import Extension
 
-from mlscaffold.errors import MlscaffoldError
+from mlscaffold.errors import MlscaffoldError, is_raised_by_us
 
 __all__ = [
     "FastWorker",
@@ -30,6 +31,8 @@ __all__ = [
 
 _COMPILED: dict[tuple[str, str, str | None], Any] = {}
 _LINE_BREAK = re.compile(r"\r\n|\r|\n")
+# What Copier says before the reason why it refuses an answer.
+_REFUSAL = re.compile(r"^(Validation error for question|Invalid choice for) '[^']*': ")
 
 
 @dataclass(frozen=True)
@@ -95,6 +98,24 @@ class FastWorker(_main.Worker):
     def _sync_git_index_executable_bit(self, dst_relpath: Path, src_mode: int) -> None:
         """Nothing to do: no index holds the new file yet."""
 
+    def _ask(self) -> None:
+        try:
+            super()._ask()
+        except (ValueError, TypeError) as error:  # Copier's ways to refuse an answer
+            name = _question_that_failed(error)
+            if name is None or is_raised_by_us(error):
+                raise
+            raise self._refusal(name, str(error)) from None
+
+    def _refusal(self, name: str, text: str) -> MlscaffoldError:
+        """Return the error for an answer that the template does not allow."""
+        reason = _REFUSAL.sub("", text).strip().rstrip(".")
+        if name in self.data:
+            return MlscaffoldError(f"The answer to {name} is not allowed: {reason}.")
+        if text == f'Question "{name}" is required':
+            return _to_answer(f"The question {name} is new and has no default.", name)
+        return _to_answer(f"The default of the question {name} is not allowed: {reason}.", name)
+
     def message_after(self, operation: str) -> str:
         """What the template says to people after a copy or an update."""
         text = getattr(self.template, f"message_after_{operation}")
@@ -143,13 +164,7 @@ class VersionWorker(FastWorker):
 
     def _ask(self) -> None:
         vars(self.subproject)["last_answers"] = dict(self.recorded)
-        try:
-            super()._ask()
-        except ValueError as error:
-            if found := re.fullmatch(r'Question "(.*)" is required', str(error)):
-                name = found[1]
-                raise _to_answer(f"The question {name} is new and has no default.", name) from None
-            raise
+        super()._ask()
         if self.defaults:
             self._refuse_what_is_no_longer_allowed()
 
@@ -236,6 +251,18 @@ def stdout_to_stderr() -> Iterator[None]:
     finally:
         os.dup2(kept, 1)
         os.close(kept)
+
+
+def _question_that_failed(error: BaseException) -> str | None:
+    """Return the name of the question that Copier was at when it raised, None if at none.
+
+    Its errors do not always name the question; its loop over the questions knows.
+    """
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        if frame.f_code is _main.Worker._ask.__code__:
+            name = frame.f_locals.get("var_name")
+            return name if isinstance(name, str) else None
+    return None
 
 
 def _to_answer(text: str, name: str) -> MlscaffoldError:
