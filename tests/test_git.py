@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,18 @@ def test_a_failure_is_one_line_with_gits_reason(tmp_path: Path) -> None:
         git.run("rev-parse", "HEAD", cwd=tmp_path)
     assert caught.value.message.startswith("git rev-parse: not a git repository")
     assert "\n" not in caught.value.message
+
+
+def test_a_repository_of_another_user_says_what_to_type(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    git.run("init", "--quiet", ".", cwd=tmp_path)
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+    advice = f"type: git config --global --add safe.directory {tmp_path} and then"
+    with pytest.raises(git.GitError, match=re.escape(advice)):
+        git.run("rev-parse", "--git-dir", cwd=tmp_path)
+    with pytest.raises(git.GitError, match=re.escape(advice)):
+        git.exchange("status", cwd=tmp_path)
 
 
 def test_missing_git_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

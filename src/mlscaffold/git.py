@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -63,7 +64,7 @@ def run(*arguments: str, cwd: Path) -> str:
     except FileNotFoundError:
         raise MlscaffoldError("git is not installed. Install git 2.38 or newer.") from None
     if done.returncode:
-        raise GitError(f"git {arguments[0]}: {done.reason.removeprefix('fatal: ')}")
+        raise GitError(f"git {arguments[0]}: {_with_advice(done.reason)}")
     return done.stdout.rstrip("\n")
 
 
@@ -81,8 +82,20 @@ def exchange(
         lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
         reason = next((line for line in lines if line.startswith(("fatal", "error"))), lines[-1])
         name = next(word for word in arguments if not word.startswith("-"))
-        raise GitError(f"git {name}: {reason.removeprefix('fatal: ')}")
+        raise GitError(f"git {name}: {_with_advice(reason)}")
     return done
+
+
+def _with_advice(reason: str) -> str:
+    """Return git's reason, with what it advises on lines of their own that are not shown."""
+    reason = reason.removeprefix("fatal: ")
+    if owner := re.search(r"dubious ownership in repository at '(.+)'", reason):
+        folder = shlex.quote(owner[1])
+        return (
+            f"{reason}: it belongs to another user. If you trust what is in it, type: "
+            f"git config --global --add safe.directory {folder} and then this again"
+        )
+    return reason
 
 
 def is_coloured(cwd: Path) -> bool:
