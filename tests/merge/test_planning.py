@@ -211,6 +211,24 @@ def test_a_seeded_file_is_left_alone(tmp_path: Path) -> None:
         assert kinds(plan) == {}
 
 
+def test_a_seeded_file_that_the_new_version_no_longer_names_is_merged(tmp_path: Path) -> None:
+    old = {**SEEDED, "seed": "top\n" + LONG, "own": "1\n"}
+    ends = {"copier.yml": "_skip_if_exists: [own]\n", "seed": "new\n" + LONG, "own": "2\n"}
+    folder = made(tmp_path, old, ends)
+    with planned(folder) as plan:
+        assert kinds(plan) == {"seed": "update"}
+    edit(folder, {"seed": "top\n" + LONG + "mine\n"})
+    with planned(folder) as plan:
+        assert kinds(plan) == {"seed": "merge"}
+        assert content(plan, "seed").decode() == "new\n" + LONG + "mine\n"
+
+
+def test_a_file_that_becomes_seeded_is_left_alone(tmp_path: Path) -> None:
+    folder = made(tmp_path, {"seed": "1\n"}, {**SEEDED, "seed": "2\n"})
+    with planned(folder) as plan:
+        assert kinds(plan) == {}
+
+
 def test_a_seeded_file_that_is_missing_is_made_again_as_copier_does(tmp_path: Path) -> None:
     folder = made(tmp_path, {**SEEDED, "seed": "1\n"}, {"seed": "2\n"})
     git(folder, "rm", "-q", "seed")

@@ -74,7 +74,7 @@ def _plan(
         return old.skips(path[start:]) or new.skips(path[start:])
 
     before, after = dict(before), dict(after)
-    _leave_alone(objects, ours, before, after, is_seeded)
+    _leave_alone(objects, ours, before, after, lambda path: new.skips(path[start:]))
     base, theirs = trees.merge_trees(objects, ours, before, after)
     merged = (
         three_way.Merged(ours, {}, {}, ("", "", ""))
@@ -157,10 +157,13 @@ def _with_untracked(
 
 
 def _leave_alone(
-    objects: Objects, ours: str, old: Files, new: Files, is_seeded: Callable[[str], bool]
+    objects: Objects, ours: str, old: Files, new: Files, is_left_alone: Callable[[str], bool]
 ) -> None:
-    """Takes what _skip_if_exists names out of the merge; a file that is missing is made again."""
-    for path in filter(is_seeded, sorted(new)):
+    """Take what _skip_if_exists names out of the merge; a file that is missing is made again.
+
+    The new version's list counts: a file that it no longer names is merged as any other.
+    """
+    for path in filter(is_left_alone, sorted(new)):
         old.pop(path, None)
         if objects.look_up(ours, path) is not None:
             new.pop(path)
