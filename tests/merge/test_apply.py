@@ -102,6 +102,64 @@ def test_a_touched_file_that_is_not_committed_is_named(
     assert not (folder / ".git" / "mlscaffold" / "update").exists()
 
 
+def test_a_file_that_is_not_checked_out_is_named(folder: Path) -> None:
+    edit(folder, {"docs/own": "o\n"})
+    git(folder, "sparse-checkout", "set", "--no-cone", "/*", "!/a", "!/edited")
+    before = state(folder)
+    with pytest.raises(MlscaffoldError, match=r"\(sparse checkout\).*: a, edited\. .*--branch"):
+        update(folder)
+    assert state(folder) == before
+
+
+def test_a_sparse_checkout_of_what_does_not_change_does_not_matter(folder: Path) -> None:
+    git(folder, "sparse-checkout", "set", "--no-cone", "/*", "!/own")
+    update(folder)
+    assert tree(folder)["a"].decode() == "top\n" + LONG + "mine\n"
+
+
+@pytest.mark.parametrize("is_moved", [False, True])
+def test_a_new_program_is_one_where_git_ignores_modes(tmp_path: Path, is_moved: bool) -> None:
+    source = tmp_path / "t"
+    template(source, {**CONFIG, "a": LONG, "run": LONG + "r"}, {"a": "top\n" + LONG})
+    path = "bin/run" if is_moved else "new.sh"
+    write(source, {path: LONG + "r" if is_moved else "#!/bin/sh\n"})
+    (source / path).chmod(0o755)
+    if is_moved:
+        (source / "run").unlink()
+    commit(source, {}, tag="v3")
+    folder = project(source, tmp_path / "p")
+    git(folder, "config", "core.fileMode", "false")
+    before = state(folder)
+    update(folder)
+    git(folder, "diff", "--cached", "--exit-code")  # nothing is staged
+    assert apply.abort(repository.open_at(folder)) == ()
+    assert state(folder) == before
+    update(folder)
+    git(folder, "add", "-A")
+    assert git(folder, "ls-files", "-s", path).startswith("100755 ")
+
+
+def test_a_new_program_is_one_on_a_file_system_without_modes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = template(tmp_path / "t", {**CONFIG, "a": LONG})
+    write(source, {"new.sh": "#!/bin/sh\n"})
+    (source / "new.sh").chmod(0o755)
+    commit(source, {}, tag="v2")
+    folder = project(source, tmp_path / "p")
+    git(folder, "config", "core.fileMode", "false")
+    go_on = placing.go_on
+
+    def forget_modes(*arguments: Any) -> None:
+        go_on(*arguments)
+        (folder / "new.sh").chmod(0o644)
+
+    monkeypatch.setattr(placing, "go_on", forget_modes)
+    update(folder)
+    git(folder, "add", "-A")
+    assert git(folder, "ls-files", "-s", "new.sh").startswith("100755 ")
+
+
 def test_scratch_files_and_other_changes_do_not_matter(folder: Path) -> None:
     write(folder, {"own": "changed\n", "scratch": "s\n", "new/scratch": "s\n"})
     git(folder, "add", "own")

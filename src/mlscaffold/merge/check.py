@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from mlscaffold import git
 from mlscaffold.errors import MlscaffoldError
@@ -13,6 +13,8 @@ from mlscaffold.merge.plan import Action, Plan
 from mlscaffold.merge.repository import Repository
 
 _MOST_PATHS = 500
+_SHOWN = 5
+_SKIPPED = "S"  # the letter of `git ls-files -v` for a path that is not to be in the work tree
 
 
 def touched(plan: Plan) -> tuple[Action, ...]:
@@ -27,8 +29,10 @@ def check_clean(plan: Plan) -> None:
     new = (action.path for action in actions if action.before is None)
     refuse(filter(None, (in_the_way(objects, plan.ours, path) for path in new)))
     paths = [a.path for a in actions if a.is_tracked and a.path not in plan.migrated]
+    tags = [pair for part in _parts(paths) for pair in _tags(repository, part)]
+    _refuse_sparse(repository, tags)
     changed = {path for part in _parts(paths) for path in _changed(repository, part)}
-    unseen = {path for part in _parts(paths) for path in _hidden(repository, part)}
+    unseen = {path for tag, path in tags if tag.islower() or tag == _SKIPPED}
     unseen |= {a.path for a in actions if a.path in plan.migrated or not a.is_tracked}
     now = trees.hash_files(objects, sorted(unseen)) if unseen else {}
     changed |= {path for path in unseen if now.get(path) != objects.look_up(plan.ours, path)}
@@ -47,6 +51,22 @@ def refuse(in_the_way: Iterable[str]) -> None:
         raise MlscaffoldError(
             f"Not tracked by git, and in the way of the template: {', '.join(names)}. "
             "Commit, move or delete it, then update again. Nothing was written."
+        )
+
+
+def _refuse_sparse(repository: Repository, tags: Iterable[tuple[str, str]]) -> None:
+    """Raise MlscaffoldError if a sparse checkout leaves out one of the paths."""
+    left_out = sorted(
+        path
+        for tag, path in tags
+        if tag.upper() == _SKIPPED and not os.path.lexists(repository.top / path)
+    )
+    if left_out:
+        names = ", ".join(left_out[:_SHOWN]) + (", …" if left_out[_SHOWN:] else "")
+        raise MlscaffoldError(
+            f"Not checked out (sparse checkout), and the update changes it: {names}. Type: "
+            "git sparse-checkout disable, or update on a branch with --branch. "
+            "Nothing was written."
         )
 
 
@@ -81,15 +101,14 @@ def _changed(repository: Repository, paths: Sequence[str]) -> Iterable[str]:
         yield os.fsdecode(line.split(b" ", fields)[-1])
 
 
-def _hidden(repository: Repository, paths: Sequence[str]) -> Iterable[str]:
-    """Of the paths, those whose changes git was told not to look at."""
+def _tags(repository: Repository, paths: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Yield the paths that the index holds, each with the letter of `git ls-files -v`."""
     done = git.exchange(
         *("--literal-pathspecs", "ls-files", "-v", "-z", "--", *paths), cwd=repository.top
     )
     for line in filter(None, done.stdout.split(b"\x00")):
         tag, _, path = line.partition(b" ")
-        if tag.islower() or tag == b"S":
-            yield os.fsdecode(path)
+        yield tag.decode(), os.fsdecode(path)
 
 
 def _parts(paths: Sequence[str]) -> Iterable[Sequence[str]]:

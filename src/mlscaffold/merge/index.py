@@ -12,7 +12,7 @@ from pathlib import Path
 from mlscaffold import git
 from mlscaffold.errors import MlscaffoldError
 from mlscaffold.merge.journal import Journal
-from mlscaffold.merge.objects import SUBMODULE
+from mlscaffold.merge.objects import PROGRAM, SUBMODULE, mode_of
 from mlscaffold.merge.plan import Action, Plan
 from mlscaffold.merge.repository import Repository
 
@@ -22,9 +22,13 @@ def concerns(repository: Repository, action: Action) -> bool:
     if action.stages:
         return True
     before, after = action.before, action.after
-    is_mode_change = before and after and before.mode != after.mode and action.is_tracked
-    both_files = before and after and before.is_text_or_binary and after.is_text_or_binary
-    return bool(is_mode_change and both_files and _ignores_modes(repository))
+    if after is None or not after.is_text_or_binary or not action.is_tracked:
+        return False
+    if before is None:
+        is_mode_change = after.mode == PROGRAM
+    else:
+        is_mode_change = before.is_text_or_binary and before.mode != after.mode
+    return is_mode_change and _ignores_modes(repository)
 
 
 def entries(repository: Repository, paths: Sequence[str]) -> str:
@@ -57,7 +61,7 @@ def copy_objects(plan: Plan, actions: Iterable[Action]) -> None:
 
 def stage(repository: Repository, actions: Iterable[Action], journal: Path) -> None:
     """Replaces the index by one with the conflicts, under git's own lock."""
-    lines = []
+    lines, programs = [], []
     for action in actions:
         if action.stages:
             lines.append(_nothing(repository, action.path))
@@ -67,7 +71,9 @@ def stage(repository: Repository, actions: Iterable[Action], journal: Path) -> N
             ]
         elif concerns(repository, action) and action.before and action.after:
             lines.append(f"{action.after.mode} {action.before.oid} 0\t{action.path}")
-    _replace(repository, journal, "".join(f"{line}\x00" for line in lines))
+        elif concerns(repository, action):
+            programs.append(action.path)
+    _replace(repository, journal, "".join(f"{line}\x00" for line in lines), programs)
 
 
 def restore(repository: Repository, record: Journal) -> None:
@@ -106,7 +112,9 @@ def clear_stale_lock(repository: Repository, journal: Path) -> None:
             lock.unlink()
 
 
-def _replace(repository: Repository, journal: Path, lines: str) -> None:
+def _replace(
+    repository: Repository, journal: Path, lines: str, programs: Sequence[str] = ()
+) -> None:
     lock, ours = repository.git_dir / "index.lock", journal / "lock"
     # A folder of its own: the git of a killed update may still be at work on another one.
     fresh = Path(tempfile.mkdtemp(dir=journal)) / "index"
@@ -120,9 +128,26 @@ def _replace(repository: Repository, journal: Path, lines: str) -> None:
             given=os.fsencode(lines),
             variables={"GIT_INDEX_FILE": str(fresh)},
         )
+        if programs:
+            _announce_programs(repository, fresh, programs)
         fresh.replace(repository.index)
     finally:
         clear_stale_lock(repository, journal)
+
+
+def _announce_programs(repository: Repository, fresh: Path, paths: Sequence[str]) -> None:
+    """Tell the index of new files that are programs, where git does not look at modes.
+
+    With core.fileMode=false `git add` takes the mode of a file from the index, which has to know
+    the file for that: an entry of `git add --intent-to-add` stages no content.
+    """
+    run = {"cwd": repository.top, "variables": {"GIT_INDEX_FILE": str(fresh)}}
+    add = ("-c", "core.fileMode=true", "--literal-pathspecs", "add", "--intent-to-add", "--force")
+    git.exchange(*add, "--", *paths, **run)  # type: ignore[arg-type]
+    # A file system without modes, as on Windows: there the mode can only come with the content.
+    without = [path for path in paths if mode_of(repository.top / path) != PROGRAM]
+    if without:
+        git.exchange("update-index", "--chmod=+x", "--", *without, **run)  # type: ignore[arg-type]
 
 
 def _lock(repository: Repository, lock: Path, ours: Path) -> None:
