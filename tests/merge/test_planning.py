@@ -195,7 +195,7 @@ def test_an_answers_file_edited_where_it_changes_is_no_conflict(tmp_path: Path) 
     file.write_text(file.read_text().replace("_commit: v1", "_commit: 'v1'  # mine"))
     edit(folder, {})
     with planned(folder) as plan:
-        assert content(plan, ".copier-answers.yml").startswith(b"_commit: v2\n")
+        assert content(plan, ".copier-answers.yml").startswith(b"# mine\n_commit: v2\n")
         assert not plan.conflicts
 
 

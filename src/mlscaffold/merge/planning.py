@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mlscaffold import versions
+from mlscaffold.errors import MlscaffoldError
 from mlscaffold.merge import check, rules, three_way, trees
 from mlscaffold.merge import objects as stored
 from mlscaffold.merge.facts import Facts
@@ -63,6 +64,7 @@ def _plan(
     if new is old:
         missing = () if from_head else tuple(_missing_seeds(objects, ours, new))
         return _described(step, objects, ours, answers_file, missing, new)
+    _refuse_a_render_without_answers(step, new)
     before = trees.hash_render(objects, old.folder, ours)
     after = trees.hash_render(objects, new.folder, ours)
     untracked: Files = {}
@@ -95,6 +97,16 @@ def _plan(
         is_seeded=is_seeded,
     )
     return _described(step, objects, ours, answers_file, rules.decide(facts), new)
+
+
+def _refuse_a_render_without_answers(step: Step, new: Rendered) -> None:
+    """Raise for a version that renders no answers file: the project would lose its version."""
+    if not (new.folder / new.answers_file).is_file():
+        raise MlscaffoldError(
+            f"Template {step.names[1]} renders no answers file ({new.answers_file}), so the "
+            "project could never be updated again. Where an answer makes it so, give another "
+            "with --data NAME=ANSWER; else the template has to be fixed. Nothing was written."
+        )
 
 
 def _missing_seeds(objects: Objects, ours: str, new: Rendered) -> Iterator[Action]:

@@ -19,7 +19,7 @@ def decide(facts: Facts) -> tuple[Action, ...]:
     changed = facts.objects.differences(facts.ours, facts.merged.tree)
     actions = {action.path: action for action in conflicts.conflicts(facts, changed)}
     actions |= {a.path: a for a in _changes(facts, changed, actions) if a.path not in actions}
-    actions |= {action.path: action for action in answers_file.answers(facts)}
+    actions |= {action.path: action for action in answers_file.decide_answers_file(facts)}
     every = (part for action in actions.values() for part in _out_of_band(action, facts))
     worth = (part for part in every if part.writes or part.kind in ("keep", "conflict"))
     return tuple(sorted(worth, key=lambda action: action.path))
