@@ -139,10 +139,17 @@ def _headline(plan: Plan) -> str:
 def _lines(plan: Plan) -> Iterator[str]:
     """What happened, one line for each kind, and for each file that a person has to look at."""
     for kind, word in _WORDS.items():
-        paths = [a.path for a in plan.actions if a.kind == kind and a.reason != "moved"]
+        paths = [
+            a.path
+            for a in plan.actions
+            if a.kind == kind and a.reason != "moved" and not a.needs_look
+        ]
         if paths:
             rest = f"  … {len(paths) - _SHOWN} more" if len(paths) > _SHOWN else ""
             yield f"{word:<10}{'  '.join(paths[:_SHOWN])}{rest}"
+        for action in plan.actions:
+            if action.kind == kind and action.needs_look:
+                yield f"{word:<10}{action.path}: {action.reason}"
     for action in plan.of("move"):
         note = f"   ({action.reason})" if action.reason else ""
         yield f"{'moved':<10}{action.source} → {action.path}{note}"

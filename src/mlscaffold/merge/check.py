@@ -35,7 +35,8 @@ def check_clean(plan: Plan) -> None:
     unseen = {path for tag, path in tags if tag.islower() or tag == _SKIPPED}
     unseen |= {a.path for a in actions if a.path in plan.migrated or not a.is_tracked}
     now = trees.hash_files(objects, sorted(unseen)) if unseen else {}
-    changed |= {path for path in unseen if now.get(path) != objects.look_up(plan.ours, path)}
+    planned = {action.path: action.before for action in actions}
+    changed |= {path for path in unseen if now.get(path) != planned[path]}
     if git.run("rev-parse", "HEAD", cwd=repository.top) != repository.head:
         raise MlscaffoldError("A commit was made while the update was computed. Update again.")
     if changed:

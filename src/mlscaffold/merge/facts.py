@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -54,7 +55,12 @@ class Facts:
 
 def place_beside(path: str, facts: Facts) -> str:
     """The name for the template's version of a file that cannot hold both."""
-    place = f"{path}~template-{re.sub(r'[^A-Za-z0-9.+_-]', '-', facts.names[1])}"
-    while facts.ours_at(place) or (facts.objects.repository.top / place).exists():
+    return name_beside(path, facts.objects, facts.ours, facts.names[1])
+
+
+def name_beside(path: str, objects: Objects, ours: str, version: str) -> str:
+    """Return the name of a file next to path for what the template's version has there."""
+    place = f"{path}~template-{re.sub(r'[^A-Za-z0-9.+_-]', '-', version)}"
+    while objects.look_up(ours, place) or os.path.lexists(objects.repository.top / place):
         place += "_"
     return place

@@ -6,15 +6,15 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from mlscaffold import versions
 from mlscaffold.errors import MlscaffoldError
-from mlscaffold.merge import check, rules, three_way, trees
+from mlscaffold.merge import check, ignored, rules, three_way, trees
 from mlscaffold.merge import objects as stored
-from mlscaffold.merge.facts import Facts
+from mlscaffold.merge.facts import Facts, name_beside
 from mlscaffold.merge.objects import Objects
 from mlscaffold.merge.plan import Action, Plan
 from mlscaffold.merge.repository import Repository
@@ -65,18 +65,23 @@ def _plan(
         missing = () if from_head else tuple(_missing_seeds(objects, ours, new))
         return _described(step, objects, ours, answers_file, missing, new)
     _refuse_a_render_without_answers(step, new)
-    before = trees.hash_render(objects, old.folder, ours)
-    after = trees.hash_render(objects, new.folder, ours)
-    untracked: Files = {}
-    if not from_head:
-        ours, untracked = _with_untracked(objects, ours, before, after, new)
+    before = dict(trees.hash_render(objects, old.folder, ours))
+    after = dict(trees.hash_render(objects, new.folder, ours))
     start = len(repository.prefix)
 
     def is_seeded(path: str) -> bool:
-        return old.skips(path[start:]) or new.skips(path[start:])
+        return old.skips(path[start:]) or is_left_alone(path)
 
-    before, after = dict(before), dict(after)
-    _leave_alone(objects, ours, before, after, lambda path: new.skips(path[start:]))
+    def is_left_alone(path: str) -> bool:
+        return new.skips(path[start:])
+
+    untracked: Files = {}
+    apart: list[Action] = []
+    if not from_head:
+        found = _look_for_untracked(objects, ours, before, after, answers_file, is_left_alone)
+        apart = list(_set_apart(step, objects, ours, before, after, found, is_left_alone))
+        ours, untracked = trees.with_work_tree(objects, ours, found.untracked)
+    _leave_alone(objects, ours, before, after, is_left_alone)
     base, theirs = trees.merge_trees(objects, ours, before, after)
     merged = (
         three_way.Merged(ours, {}, {}, ("", "", ""))
@@ -96,7 +101,11 @@ def _plan(
         names=step.names,
         is_seeded=is_seeded,
     )
-    return _described(step, objects, ours, answers_file, rules.decide(facts), new)
+    actions = (*rules.decide(facts), *apart)
+    if not from_head:
+        actions = ignored.keep_ignoring(objects, ours, actions)
+    actions = tuple(sorted(actions, key=lambda action: action.path))
+    return _described(step, objects, ours, answers_file, actions, new)
 
 
 def _refuse_a_render_without_answers(step: Step, new: Rendered) -> None:
@@ -129,7 +138,11 @@ def _described(
     actions: tuple[Action, ...],
     new: Rendered,
 ) -> Plan:
-    changes = {action.path: action.after for action in actions if action.writes}
+    changes = {
+        action.path: action.after
+        for action in actions
+        if action.writes and not _is_private(objects, ours, action)
+    }
     return Plan(
         objects=objects,
         ours=ours,
@@ -143,29 +156,88 @@ def _described(
     )
 
 
-def _with_untracked(
-    objects: Objects, ours: str, old: Files, new: Files, rendered: Rendered
-) -> tuple[str, Files]:
-    """The project's tree with the files that git does not track but the template manages.
+def _is_private(objects: Objects, ours: str, action: Action) -> bool:
+    """Say whether git ignores the file: what is in it is not shown as a difference."""
+    is_new = action.before is None
+    return not action.is_tracked and not is_new and objects.look_up(ours, action.path) is None
 
-    Raises MlscaffoldError naming those that are in the way of a new file of the template.
+
+@dataclass(frozen=True)
+class _Untracked:
+    """What is in the work tree where the template has its files, and git does not track.
+
+    untracked: files that are merged as if git knew them
+    ignored: files that git ignores, and the template manages
+    blocked: files of the template, by what git ignores and is in their way
     """
-    start = len(objects.repository.prefix)
-    found = {
-        path: check.in_the_way(objects, ours, path) for path in sorted(old.keys() | new.keys())
+
+    untracked: list[str]
+    ignored: list[str]
+    blocked: Mapping[str, list[str]]
+
+
+def _look_for_untracked(
+    objects: Objects,
+    ours: str,
+    old: Files,
+    new: Files,
+    answers_file: str,
+    is_left_alone: Callable[[str], bool],
+) -> _Untracked:
+    """Return what the work tree has at the template's paths and git does not track.
+
+    Raises MlscaffoldError naming what is in the way of a new file of the template and neither the
+    same nor ignored.
+    """
+    occupied = {
+        path: other
+        for path in sorted(old.keys() | new.keys())
+        if (other := check.in_the_way(objects, ours, path)) is not None
     }
-    tree, files = trees.with_work_tree(
-        objects, ours, [path for path, other in found.items() if other == path]
-    )
-    blocked = {
-        other
-        for path, other in found.items()
-        if other is not None
-        and (other != path or not (path in old or files.get(path) == new[path]))
-        and not (path in files and rendered.skips(path[start:]))
-    }
-    check.refuse(blocked)
-    return tree, files
+    names = ignored.ignored_of(objects.repository, occupied.values()) if occupied else frozenset()
+    names -= {answers_file}
+    untracked = [path for path, other in occupied.items() if other == path and path not in names]
+    files = trees.hash_files(objects, untracked) if untracked else {}
+    blocked: dict[str, list[str]] = {}
+    refused = set()
+    for path, other in occupied.items():
+        if other == path:
+            is_settled = path in old or files.get(path) == new[path] or is_left_alone(path)
+            if path not in names and not is_settled:
+                refused.add(other)
+        elif other not in names:
+            refused.add(other)
+        elif path in new:
+            blocked.setdefault(other.rstrip("/"), []).append(path)
+    check.refuse(refused)
+    apart = [path for path, other in occupied.items() if other == path and path in names]
+    return _Untracked(untracked, apart, blocked)
+
+
+def _set_apart(
+    step: Step,
+    objects: Objects,
+    ours: str,
+    old: Files,
+    new: Files,
+    found: _Untracked,
+    is_left_alone: Callable[[str], bool],
+) -> Iterator[Action]:
+    """Yield what happens where git ignores something; those paths leave old and new."""
+
+    def beside(path: str) -> str:
+        return name_beside(path, objects, ours, step.names[1])
+
+    if found.ignored:
+        mine = dict(trees.hash_files(objects, found.ignored))
+        yield from ignored.merge_apart(
+            objects, mine, old, new, is_left_alone=is_left_alone, beside=beside
+        )
+    for blocker, paths in found.blocked.items():
+        yield from ignored.put_beside(blocker, {path: new[path] for path in paths}, beside(blocker))
+    for path in [*found.ignored, *(path for paths in found.blocked.values() for path in paths)]:
+        old.pop(path, None)
+        new.pop(path, None)
 
 
 def _leave_alone(
