@@ -56,6 +56,7 @@ DISTRIBUTIONS = {
     "sklearn": "scikit-learn",
     "yaml": "pyyaml",
     "ruamel": "dvc",
+    "dvc_objects": "dvc",
     "mlflow": "mlflow-skinny",
     "prometheus_client": "prometheus-client",
     "distributed": "dask",

@@ -13,7 +13,7 @@ from .data import sources, split
 from .persistence import TRUSTED
 from .serving import predict
 from .settings import COMMAND, ProjectError, Settings
-from .training import champion
+from .training import champion, versions
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,7 @@ def findings(settings: Settings) -> list[Finding]:
         Finding(synced, "the environment is as uv.lock", "uv sync"),
         Finding(_runs(root, "git", "rev-parse", "--git-dir"), "a git repository", "git init"),
         Finding((root / ".dvc/config").is_file(), "DVC's settings are there", "uv run dvc init"),
+        _has_driver(root),
         _holds("the data's address opens", "set data.uri in params.yaml", lambda: next(sources.chunks(uri, root=root))),
         _holds("data/contract.yaml is there", f"{COMMAND} data infer", lambda: contracts.load(root)),
         Finding(frozen, "the holdout is frozen", f"{COMMAND} {thaw}"),
@@ -47,6 +48,11 @@ def findings(settings: Settings) -> list[Finding]:
             if name == "dev" or (root / folder / champion.POINTER.name).exists()
         ),
     ]
+
+
+def _has_driver(root: Path) -> Finding:
+    message = versions.missing_driver(root)
+    return Finding(not message, "DVC's remote, if any, has its driver", message)
 
 
 def _holds(what: str, fix: str, look: Callable[[], object]) -> Finding:

@@ -19,6 +19,7 @@ from fsspec.implementations.local import LocalFileSystem
 from pyarrow import csv, json, parquet
 
 from ..settings import COMMAND, ContractError, ProjectError, Settings, closest
+from . import drivers
 
 ENDINGS = (".csv", ".parquet", ".jsonl", ".ndjson")
 BLOCK = 1 << 21  # bytes of a text file that are parsed together; Arrow holds dozens of blocks at a time
@@ -207,8 +208,18 @@ def _months(column: pd.Series, form: str, before: int) -> pd.Series:
 def _reachable(address: str) -> Iterator[None]:
     try:
         yield
-    except (OSError, ValueError, ImportError) as error:
-        raise ProjectError(f"{masked(address)} does not open: {masked(str(error))}") from None
+    except Exception as error:
+        if not drivers.is_outside(error):
+            raise
+        raise _unopened(address, error) from None
+
+
+def _unopened(address: str, error: Exception) -> ProjectError:
+    """Say in one line why an address does not open, and which package to add where its driver is missing."""
+    message = f"{masked(address)} does not open: {masked(drivers.reason(error))}"
+    if command := drivers.hint(error):
+        message += f". Type {command}, and commit pyproject.toml and uv.lock."
+    return ProjectError(message)
 
 
 def filesystem(address: str, root: Path) -> tuple[Any, str]:
@@ -378,7 +389,7 @@ def database(address: str, root: Path) -> tuple[Any, str]:
     try:
         return sqlalchemy.create_engine(re.sub(r"^(sqlite:///)(?!/)", rf"\g<1>{root}/", location)), query
     except (sqlalchemy.exc.SQLAlchemyError, ValueError, ImportError) as error:
-        raise ProjectError(f"{masked(address)} does not open: {masked(str(error).splitlines()[0])}") from None
+        raise _unopened(address, error) from None
 
 
 def _read_sql(address: str, root: Path, rows: int) -> Iterator[pd.DataFrame]:
@@ -392,7 +403,7 @@ def _read_sql(address: str, root: Path, rows: int) -> Iterator[pd.DataFrame]:
             else:
                 yield from pd.read_sql_table(query, connection, chunksize=rows)
     except (sqlalchemy.exc.SQLAlchemyError, ValueError, ImportError) as error:
-        raise ProjectError(f"{masked(address)} does not open: {masked(str(error).splitlines()[0])}") from None
+        raise _unopened(address, error) from None
 
 
 def expand(address: str) -> str:

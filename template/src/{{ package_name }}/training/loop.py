@@ -35,6 +35,8 @@ class Space(Section):
 
 def retrain(settings: Settings, say: Say) -> rounds.Round | None:
     """A round on what is new, whose model becomes champion if it may; None when nothing has changed."""
+    if message := versions.missing_driver(settings.root):
+        say(message)
     pull(settings, say)
     if not versions.changed_stages(settings.root):
         return None

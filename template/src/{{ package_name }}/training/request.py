@@ -46,6 +46,8 @@ class Remote:
 def retrain(settings: Settings, say: loop.Say) -> tuple[rounds.Round | None, Proposal | None]:
     """`loop.retrain` and the request for its round, or for one made here before; (None, None) with nothing new."""
     there = forge.here()
+    if message := versions.missing_driver(settings.root):
+        raise ProjectError(message)
     _look(settings.root, there)
     _check(settings)
     record = loop.retrain(settings, say)

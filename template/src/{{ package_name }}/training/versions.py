@@ -1,5 +1,6 @@
 """DVC and git, as far as the loop needs them: what is versioned, and which stages have changed."""
 
+import importlib.util
 import logging
 import os
 import subprocess
@@ -7,14 +8,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
+from ..data import drivers
 from ..settings import ProjectError
 
 TRACKED = (
     *("data/raw", "data/holdout.parquet", "deployment/model.skops"),
     *("deployment/stage/model.skops", "deployment/prod/model.skops"),
 )
-HOW = "Who has the files types: uv run dvc remote add -d team ADDRESS, then uv run dvc push, and commits .dvc/config"
+HOW = (
+    "Who has the files types: uv run dvc remote add -d team ADDRESS, then uv run dvc push, and commits .dvc/config;"
+    " for s3:// also uv add --group train dvc-s3, and its like for others"
+)
 
 
 @contextmanager
@@ -33,6 +39,47 @@ def repository(root: Path) -> Iterator[Any]:
         raise ProjectError(f"DVC: {' '.join(str(error).split())}") from None
 
 
+def missing_driver(root: Path) -> str:
+    """Say what to type when DVC's remote needs a package that is not there; "" when it needs none."""
+    if not (root / ".dvc").is_dir():
+        return ""
+    from dvc.config import Config, ConfigError
+    from dvc_objects.fs import known_implementations
+
+    try:
+        config = Config(str(root / ".dvc"), validate=False)
+    except ConfigError:
+        return ""  # every command of DVC says so itself
+    name = config["core"].get("remote")
+    scheme = urlsplit(str(config["remote"].get(name, {}).get("url", ""))).scheme
+    module = known_implementations.get(scheme, {}).get("class", "dvc").partition(".")[0]
+    if importlib.util.find_spec(module):
+        return ""
+    package = module.replace("_", "-")
+    return f"DVC's remote {name} ({scheme}://) needs {package}: type uv add --group train {package}, and commit it."
+
+
+@contextmanager
+def remote_of(repo: Any) -> Iterator[str]:
+    """Yield the name of DVC's remote, "" where none is named; ProjectError when it refuses what is asked of it."""
+    from dvc.exceptions import DownloadError, DvcException, UploadError
+
+    if message := missing_driver(Path(repo.root_dir)):
+        raise ProjectError(message)
+    name = str(repo.config["core"].get("remote") or "")
+    try:
+        yield name
+    except Exception as error:
+        is_about_files = isinstance(error, DvcException) and not isinstance(error, DownloadError | UploadError)
+        if not name or is_about_files or not drivers.is_outside(error):
+            raise
+        from ..data import sources
+
+        reason = sources.masked(drivers.reason(error))
+        hint = "Does the environment have its credentials? README, Data, names them."
+        raise ProjectError(f"DVC's remote {name} does not answer: {reason}. {hint}") from None
+
+
 def add(root: Path, *paths: Path) -> None:
     """Puts files or folders under DVC, or takes their new content into its cache."""
     with repository(root) as repo:
@@ -42,14 +89,20 @@ def add(root: Path, *paths: Path) -> None:
 def fetch(root: Path, md5: str) -> bytes:
     """The bytes that DVC knows by a digest, from its cache or its remote."""
     with repository(root) as repo:
-        places = [repo.cache.local]
-        if repo.config["core"].get("remote"):
-            places.append(repo.cloud.get_remote_odb())
-        for place in places:
-            if place.exists(md5):
-                with place.fs.open(place.oid_to_path(md5), "rb") as file:
-                    return bytes(file.read())
+        if (content := _content(repo.cache.local, md5)) is not None:
+            return content
+        with remote_of(repo) as remote:
+            if remote and (content := _content(repo.cloud.get_remote_odb(), md5)) is not None:
+                return content
     raise ProjectError(f"DVC's cache and remote have no file {md5}. {HOW}")
+
+
+def _content(store: Any, md5: str) -> bytes | None:
+    """The bytes of a file in DVC's cache or remote; None when it is not there."""
+    if not store.exists(md5):
+        return None
+    with store.fs.open(store.oid_to_path(md5), "rb") as file:
+        return bytes(file.read())
 
 
 def restore(root: Path) -> str:
@@ -57,8 +110,7 @@ def restore(root: Path) -> str:
     known = [name for name in TRACKED if (root / f"{name}.dvc").exists()]
     if not known:
         return "This commit has no data and no champion yet: retrain makes them."
-    with repository(root) as repo:
-        remote = repo.config["core"].get("remote")
+    with repository(root) as repo, remote_of(repo) as remote:
         for name in known:
             targets, force = [str(root / name)], name != "data/raw"  # new batches may be there
             if remote:
@@ -77,8 +129,8 @@ def _is_there(path: Path) -> bool:
 
 def push(root: Path) -> bool:
     """Brings data and models to DVC's remote; False when none is named."""
-    with repository(root) as repo:
-        if not repo.config["core"].get("remote"):
+    with repository(root) as repo, remote_of(repo) as remote:
+        if not remote:
             return False
         repo.push([str(root / f"{name}.dvc") for name in TRACKED if (root / f"{name}.dvc").exists()])
     return True
