@@ -112,6 +112,7 @@ GATES = f"{PACKAGE}/training/gates.py"
 REQUEST = f"{PACKAGE}/training/request.py"
 ASKED = ("tests/unit/test_request.py",)
 READ = ("tests/gates/test_security.py",)
+CHAMPIONS = ("tests/unit/test_champions.py",)
 WATCHED = ("tests/unit/test_monitor.py",)
 MONITORING = f"{PACKAGE}/monitoring"
 MONITOR = f"{MONITORING}/monitor.py"
@@ -249,12 +250,36 @@ BREAKS = [
     Break(
         "the promoted bytes alone go to the next environment",
         f"{PACKAGE}/training/champion.py",
-        replaced("content(root, coming, source), environment)", 'b"", environment)'),
+        replaced("verified(root, coming, source), environment)", 'b"", environment)'),
     ),
     Break(
         "the judged bytes alone are promoted",
         f"{PACKAGE}/training/champion.py",
-        replaced('!= record.model["md5"]:', "== 0:"),
+        replaced('persistence.md5(model) != record.model["md5"] or', ""),
+    ),
+    Break(
+        "a pointer that no round made",
+        f"{PACKAGE}/training/records.py",
+        returns("_differences", "[]"),
+        CHAMPIONS,
+    ),
+    Break(
+        "a record that is not the pointer's",
+        f"{PACKAGE}/training/records.py",
+        replaced("!= _digest(content):", "== 0:"),
+        CHAMPIONS,
+    ),
+    Break(
+        "the code of the round alone is loaded",
+        f"{PACKAGE}/training/records.py",
+        returns("_changed_modules", "[]"),
+        CHAMPIONS,
+    ),
+    Break(
+        "an id that is a path",
+        f"{PACKAGE}/training/rounds.py",
+        replaced("ID.fullmatch(value)", "value"),
+        CHAMPIONS,
     ),
     Break("signed champions", f"{PACKAGE}/training/signing.py", returns("_is_by", "True")),
     Break(

@@ -83,7 +83,7 @@ def test_images_give_the_answers_of_the_project(
         assert said.count(f"image: {name}\n") == 2, "the app's and the batch's"
         answers_over_http(name, champion(project), lines)
         predicts_a_file(name, volume, lines, "demo", "predict")
-        refuses_what_was_not_signed(name, volume, champion(project))
+        refuses_what_no_round_made(name, volume, champion(project))
 
         image.build(batch_project(render, project), "mlscaffold-test-batch")
         entry = image.configuration("mlscaffold-test-batch")["Entrypoint"]
@@ -104,7 +104,9 @@ def batch_project(render: Render, project: Path) -> Path:
     made = render({"project_name": "demo", "license": "MIT", "consumption": "batch"})
     for name in (*LIVE, SIGNED):
         shutil.copyfile(project / name, made / name)
-    shutil.copytree(project / "deployment/code", made / "deployment/code", dirs_exist_ok=True)
+    for name in ("code", "rounds"):
+        folder = f"deployment/{name}"
+        shutil.copytree(project / folder, made / folder, dirs_exist_ok=True)
     return made
 
 
@@ -135,7 +137,7 @@ def predicts_a_file(name: str, volume: Path, lines: list[str], *command: str) ->
     out.unlink()
 
 
-def refuses_what_was_not_signed(name: str, volume: Path, id_: str) -> None:
+def refuses_what_no_round_made(name: str, volume: Path, id_: str) -> None:
     """An image in which somebody changed the code that the champion is loaded with."""
     config = image.configuration(name)
     with image.mounted(name) as root:
@@ -143,7 +145,7 @@ def refuses_what_was_not_signed(name: str, volume: Path, id_: str) -> None:
             code.write("print('not reviewed')\n")
         command = ("demo", "predict", "/tmp/in.parquet", "/tmp/out.jsonl")
         said = image.run(root, config, volume, *command, expect=2)
-    assert f"Champion {id_} is not signed" in said
+    assert f"{id_}/features.py: not as in deployment/rounds/{id_}.json" in said
     assert "not reviewed" not in said
     assert not (volume / "out.jsonl").exists()
 

@@ -90,8 +90,8 @@ def train(sets: tuple[str, ...], experiment: str | None, review: Path | None, fo
     from .training import loop
 
     settings = project.load(sets=sets, experiment=experiment)
-    if review and loop.is_champion(settings):
-        _append(review, "The model of this change is the champion itself; it was judged when it was made.\n")
+    if review and (text := loop.review(settings, _progress)):
+        _append(review, text)
         return
     record = loop.run(settings, _progress)
     assert record is not None

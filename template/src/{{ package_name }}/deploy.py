@@ -26,10 +26,10 @@ def changed(root: Path) -> list[str]:
 def deploy(settings: Settings, environment: str, say: Callable[[str], None], *, dry_run: bool = False) -> str:
     """Builds the image, pushes it if IMAGE names a registry, applies the overlay; returns the image's name.
 
-    ProjectError when there is no champion, its model file is another one, or a command fails.
+    ProjectError when there is no champion, no round made it as it stands here, or a command fails.
     """
     root, pointer = settings.root, champion.required(settings.root, environment)
-    champion.content(root, pointer, environment)
+    champion.verified(root, pointer, environment)
     name, tool = os.environ.get("IMAGE") or root.name, _tool()
     tag = f"{pointer['id']}-{_git(root, 'describe', '--always', '--dirty', '--exclude=*').strip()}"
     image, folder = f"{name}:{tag}", champion.FOLDERS[environment].as_posix()

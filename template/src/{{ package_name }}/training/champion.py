@@ -1,20 +1,21 @@
 """The champions: in each environment's folder a pointer, champion.json, and the model under DVC beside it.
 
-deployment/code holds, for each of them, the modules that people edit as they were when it was fitted.
+deployment/code holds, for each of them, the modules that people edit as they were when it was fitted, and
+deployment/rounds the record of its round.
 The loop makes dev's. `advance` copies the one before: dev's to stage, stage's to prod.
 """
 
 import json
 import re
 import shutil
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from .. import persistence
 from ..settings import COMMAND, ProjectError, Settings, flatten, put
-from . import rounds, signing, versions
+from . import records, rounds, signing, versions
 
 FOLDERS = {
     "dev": Path("deployment"),
@@ -25,7 +26,6 @@ SOURCE = {"stage": "dev", "prod": "stage"}
 POINTER = FOLDERS["dev"] / "champion.json"
 MODEL = FOLDERS["dev"] / "model.skops"
 CODE = FOLDERS["dev"] / "code"
-KEPT = ("id", "verdict", "metric", "scores", "data", "code", "lock", "params", "overrides")
 MD5 = re.compile(r"[0-9a-f]{32}")
 Pointer = dict[str, Any]
 
@@ -80,46 +80,101 @@ def content(root: Path, pointer: Pointer, environment: str = "dev") -> bytes:
     return found
 
 
+def verified(root: Path, pointer: Pointer, environment: str = "dev") -> bytes:
+    """The bytes of an environment's model, once all that is kept of it is found to be of one round.
+
+    ProjectError when model, pointer, record or code are not as that round left them, those of the champion before
+    included; and when keys are trusted and none of them signed it. Whatever uses a champion asks here first.
+    """
+    model = content(root, pointer, environment)
+    _check_round(root, pointer, model)
+    if pointer["previous"]:
+        _check_round(root, pointer["previous"], None)
+    signing.check(root, pointer, model, code_folder(root, pointer["id"]))
+    return model
+
+
+def _check_round(root: Path, pointer: Pointer, model: bytes | None) -> None:
+    records.check(root, pointer, model, code_folder(root, pointer["id"]))
+
+
 def load_model(root: Path, pointer: Pointer, environment: str = "dev") -> Any:
-    """The champion's estimator, once its file is found to be the one promoted, and signed where that is asked for."""
+    """The champion's estimator, once it is verified."""
+    verified(root, pointer, environment)
     code = code_folder(root, pointer["id"])
-    signing.check(root, pointer, content(root, pointer, environment), code)
     return persistence.load(root / FOLDERS[environment] / MODEL.name, root=root, code=code)
 
 
 def promote(settings: Settings, id_: str) -> rounds.Round:
-    """Makes the model of a round the champion; of the champion itself, signs it anew.
+    """Makes the model of a round the champion; of the champion itself, signs it anew and puts its round on record.
 
     A round that the gates did not let through is refused.
     """
-    record, root = rounds.load(settings, id_), settings.root
-    if record.verdict != "promote":
-        raise ProjectError(f"Round {id_} may not be promoted, its verdict is {record.verdict}: {record.reason}")
-    before = load(root)
-    if before and before["id"] == id_:
-        before = before["previous"]
-    elif (before or {}).get("id") != record.champion:
+    root, now = settings.root, load(settings.root)
+    if now and now["id"] == id_:
+        return _renew(settings, now)
+    record = _let_through(rounds.load(settings, id_))
+    if (now or {}).get("id") != record.champion:
         raise ProjectError(f"Round {id_} was judged against {record.champion}, no longer the champion. Run it again.")
-    source = rounds.folder(root, id_) / "model.skops"
-    if not source.exists() or persistence.md5(source.read_bytes()) != record.model["md5"]:
-        raise ProjectError(f"{source} is gone or another: `reproduce {id_}` makes it again.")
-    signature = signing.sign(root, id_, record.verdict, source.read_bytes(), source.parent / "code")
-    for path in source.parent.glob("code/*.py"):
-        persistence.write(code_folder(root, id_) / path.name, path.read_bytes())
-    _point(root, _pointer(record, root, before) | signature, source.read_bytes())
+    folder = rounds.folder(root, id_)
+    source = folder / "model.skops"
+    model = source.read_bytes() if source.exists() else b""
+    modules = records.module_digests(folder / "code")
+    if persistence.md5(model) != record.model["md5"] or (record.modules or modules) != modules:
+        raise ProjectError(f"{source} or the code beside it is gone or another: `reproduce {id_}` makes it again.")
+    _crown(root, record, model, folder / "code", _last(now))
     _write_params(root, record.overrides)
     return record
 
 
+def _renew(settings: Settings, now: Pointer) -> rounds.Round:
+    """Signs dev's champion anew, and puts its round on record if it is not."""
+    root, id_ = settings.root, now["id"]
+    model = content(root, now)
+    _check_round(root, now, model)
+    record = _let_through(records.load(root, now) or rounds.load(settings, id_))
+    if persistence.md5(model) != record.model["md5"]:
+        raise ProjectError(f"{MODEL} is not the model of round {id_}: {COMMAND} reproduce {id_} says which is right.")
+    _crown(root, record, model, code_folder(root, id_), now["previous"])
+    return record
+
+
+def _let_through(record: rounds.Round) -> rounds.Round:
+    if record.verdict != "promote":
+        raise ProjectError(f"Round {record.id} may not be promoted, its verdict is {record.verdict}: {record.reason}")
+    return record
+
+
+def _crown(root: Path, record: rounds.Round, model: bytes, code: Path, before: Pointer | None) -> None:
+    """Writes code, record, model and pointer of dev's champion; nothing, where its signature cannot be made."""
+    text = records.text(replace(record, modules=records.module_digests(code)))
+    digest = records.digest(text)
+    signature = signing.sign(root, record.id, digest, model, code)
+    content = asdict(record)
+    pointer = {
+        **{name: content[name] for name in records.REPEATED},
+        "model": {name: record.model[name] for name in records.SIZES},
+        "record": digest,
+        "commit": versions.commit(root),
+        "promoted": _now(),
+        "previous": before,
+        **signature,
+    }
+    for path in code.glob("*.py"):
+        persistence.write(code_folder(root, record.id) / path.name, path.read_bytes())
+    persistence.write(records.path(root, record.id), text)
+    _point(root, pointer, model)
+
+
 def advance(root: Path, environment: str) -> Pointer:
-    """Makes the champion of the environment before this one's champion too, or brings its new signature; returns its pointer."""
+    """Makes the champion of the environment before this one's champion too, or brings what was renewed; returns its pointer."""
     source, now = SOURCE[environment], load(root, environment)
     coming = required(root, source)
     is_here = now is not None and now["id"] == coming["id"]
-    if now and is_here and now.get("signature") == coming.get("signature"):
+    if now and is_here and all(now.get(name) == coming.get(name) for name in ("signature", "record")):
         raise ProjectError(f"{now['id']} is the champion of {environment} already: nothing was changed.")
     pointer = {**coming, "promoted": _now(), "previous": now["previous"] if now and is_here else _last(now)}
-    _point(root, pointer, content(root, coming, source), environment)
+    _point(root, pointer, verified(root, coming, source), environment)
     return pointer
 
 
@@ -132,7 +187,10 @@ def rollback(settings: Settings, environment: str = "dev") -> Pointer:
     before: Pointer | None = now and now["previous"]
     if not now or not before:
         raise ProjectError(f"There is no champion before this one in {environment}: nothing was changed.")
-    _point(settings.root, before, versions.fetch(settings.root, before["model"]["md5"]), environment)
+    model = versions.fetch(settings.root, before["model"]["md5"])
+    _check_round(settings.root, before, model)
+    signing.check(settings.root, before, model, code_folder(settings.root, before["id"]))
+    _point(settings.root, before, model, environment)
     if environment == "dev":
         old, new, here = (flatten(params) for params in (before["params"], now["params"], settings.params.model_dump()))
         changed = [key for key in {**old, **new} if old.get(key, ...) != new.get(key, ...)]
@@ -151,27 +209,19 @@ def _point(root: Path, pointer: Pointer, content: bytes, environment: str = "dev
     persistence.write(root / folder / MODEL.name, content)
     versions.add(root, folder / MODEL.name)
     persistence.write(root / folder / POINTER.name, json.dumps(pointer, indent=2) + "\n")
-    _forget_code(root)
+    _forget(root)
 
 
-def _forget_code(root: Path) -> None:
-    """Removes the code of models that no pointer names, nor the one before it."""
+def _forget(root: Path) -> None:
+    """Removes code and records of models that no pointer names, nor the one before it."""
     live = [pointer for name in FOLDERS if (pointer := load(root, name))]
     named = {item["id"] for pointer in live for item in (pointer, pointer["previous"]) if item}
     for path in (root / CODE).glob("*/"):
         if path.name not in named and path.is_dir():
             shutil.rmtree(path)
-
-
-def _pointer(record: rounds.Round, root: Path, before: Pointer | None) -> Pointer:
-    content = asdict(record)
-    return {
-        **{name: content[name] for name in KEPT},
-        "model": {"md5": record.model["md5"], "size": record.model["size"]},
-        "commit": versions.commit(root),
-        "promoted": _now(),
-        "previous": _last(before),
-    }
+    for path in (root / records.FOLDER).glob("*.json"):
+        if path.stem not in named:
+            path.unlink()
 
 
 def _last(pointer: Pointer | None) -> Pointer | None:

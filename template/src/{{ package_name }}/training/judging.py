@@ -22,7 +22,7 @@ from ..data.split import Split
 from ..metrics import METRICS
 from ..model import make_baselines
 from ..settings import ProjectError, Settings, closest, flatten
-from . import champion, evaluate, gates, rounds, train
+from . import champion, evaluate, gates, records, rounds, train
 
 INTENDED_USE = Path("docs/intended_use.md")
 PACKAGES = ("numpy", "pandas", "scikit-learn", "skops")
@@ -107,6 +107,7 @@ def judge(settings: Settings, split: Split, fitted: Fitted, batches: list[str], 
         lock=inputs.lock,
         params=inputs.params,
         model={**fitted.digest, "latency_ms": evidence.latency_ms},
+        modules=records.module_digests(rounds.folder(settings.root, inputs.id) / "code"),
         environment={"python": platform.python_version(), "packages": {name: version(name) for name in PACKAGES}},
     )
     rounds.save(settings, record)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
+from math import isclose
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from pydantic import Field
 
 from ..persistence import write
 from ..settings import COMMAND, Params, ProjectError, Section, Settings, read_yaml, validate
-from . import champion, rounds, versions
+from . import champion, records, rounds, versions
 from .tracking import tracker
 
 MODEL = Path("training/model.json")
@@ -87,6 +88,44 @@ def _run(settings: Settings, say: Say, may_promote: bool) -> rounds.Round | None
     return record
 
 
+def review(settings: Settings, say: Say) -> str | None:
+    """What there is to say of a change that makes no other model than dev's champion, as Markdown; None when it does.
+
+    ProjectError when what the change says of the champion of an environment is not what a round made.
+    """
+    from . import report
+
+    root = settings.root
+    for environment in champion.FOLDERS:
+        if live := champion.load(root, environment):
+            champion.verified(root, live, environment)
+    now = champion.load(root)
+    if not now or not is_champion(settings):
+        return None
+    if record := records.load(root, now):
+        how = "this is how its round judged it"
+    else:
+        record, how = _judge_again(settings, now, say), "its round is not on record, so it was made and judged again"
+    return f"The model of this change is the champion itself; {how}.\n\n{report.markdown(settings, record)}"
+
+
+def _judge_again(settings: Settings, now: champion.Pointer, say: Say) -> rounds.Round:
+    """The record of a round like the one that made dev's champion; ProjectError when it came out differently."""
+    record = run(settings, say)
+    assert record is not None
+    scores = {name: span["value"] for name, span in now["scores"].items() if name in record.scores}
+    again = {name: record.scores[name]["value"] for name in scores}
+    different = [name for name in scores if not isclose(scores[name], again[name], rel_tol=1e-6)]
+    if record.model["md5"] != now["model"]["md5"]:
+        different.insert(0, "the model")
+    if record.params != now["params"]:
+        different.insert(0, "params")
+    if different or record.verdict == "block":
+        what = ", ".join(different) or f"the verdict ({record.reason})"
+        raise ProjectError(f"Champion {record.id} came out differently when it was made again: {what}.")
+    return record
+
+
 def is_champion(settings: Settings) -> bool:
     """Whether a round would make dev's champion again."""
     from . import train
@@ -120,19 +159,22 @@ def promote(settings: Settings, id_: str) -> rounds.Round:
 
 
 def rollback(settings: Settings, environment: str = "dev") -> str:
-    """Puts the champion before this one back; of dev's, card and MLflow follow where its round is known."""
-    id_ = str(champion.rollback(settings, environment)["id"])
-    for record in rounds.all_rounds(settings):
-        if record.id == id_ and environment == "dev":
-            _announce(settings, record)
-    return id_
+    """Puts the champion before this one back; of dev's, the card follows, and MLflow where the round was here."""
+    pointer = champion.rollback(settings, environment)
+    known = {record.id: record for record in rounds.all_rounds(settings)}
+    record = records.load(settings.root, pointer) or known.get(pointer["id"])
+    if record and environment == "dev":
+        _announce(settings, record)
+    return str(pointer["id"])
 
 
 def _announce(settings: Settings, record: rounds.Round) -> None:
     from . import report
 
-    with tracker(settings.root, settings.package) as tell:
-        tell(rounds.path(settings.root, record.id), True)
+    path = rounds.path(settings.root, record.id)
+    if path.exists():  # a round of another machine is not in this one's MLflow
+        with tracker(settings.root, settings.package) as tell:
+            tell(path, True)
     note(settings, record)
     report.write_card(settings, record)
 

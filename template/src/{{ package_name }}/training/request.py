@@ -12,7 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from ..settings import COMMAND, ProjectError, Settings
-from . import champion, forge, loop, rounds, versions
+from . import champion, forge, loop, records, rounds, versions
 
 BRANCH = "retrain"
 REF = f"refs/heads/{BRANCH}"
@@ -20,7 +20,7 @@ PARAMS = "params.yaml"
 READ = ("src", "data/contract.yaml", "uv.lock")
 FILES = (
     *("data/.gitignore", "data/holdout.parquet.dvc", "data/raw.dvc", "deployment/.gitignore"),
-    *("deployment/champion.json", "deployment/code", "deployment/model.skops.dvc"),
+    *("deployment/champion.json", "deployment/code", "deployment/model.skops.dvc", "deployment/rounds"),
     *("docs/model_card.md", "docs/round.md", "dvc.lock", PARAMS, "training/metrics.json", "training/model.json"),
 )
 
@@ -109,22 +109,19 @@ def _check(settings: Settings, record: rounds.Round | None = None) -> None:
     moved = champion.POINTER.as_posix() in changed
     for name in changed:
         is_carried = name in FILES and (moved or name != PARAMS)
-        is_forgotten = moved and Path(name).is_relative_to(champion.CODE) and not (root / name).exists()
+        is_forgotten = moved and _is_of_a_champion(name) and not (root / name).exists()
         if not (is_carried or is_forgotten):
             raise ProjectError(f"{name} is not committed, and a request carries a round alone: commit it first.")
     now = champion.load(root) if moved else None
-    if now and not _is_made(settings, now):
-        raise ProjectError(f"{champion.POINTER} or its code says what no round here found: git restore deployment.")
+    if now:
+        champion.verified(root, now)
     if record and (now or record.verdict == "promote") and (now or {}).get("id") != record.id:
         raise ProjectError(f"The champion here is not that of round {record.id}: commit it first, or git restore it.")
 
 
-def _is_made(settings: Settings, now: champion.Pointer) -> bool:
-    """Whether the pointer says what the record of its round does, and the code beside it is the one of that round."""
-    known = {record.id: record for record in rounds.all_rounds(settings)}.get(now["id"])
-    folders = champion.code_folder(settings.root, now["id"]), rounds.folder(settings.root, now["id"]) / "code"
-    here, then = ({path.name: path.read_bytes() for path in folder.glob("*.py")} for folder in folders)
-    return known is not None and here == then and all(now[key] == getattr(known, key) for key in champion.KEPT)
+def _is_of_a_champion(name: str) -> bool:
+    """Whether a file is code or record of a champion, which go when no pointer names it any more."""
+    return any(Path(name).is_relative_to(folder) for folder in (champion.CODE, records.FOLDER))
 
 
 def _changed(root: Path) -> list[str]:

@@ -57,6 +57,7 @@ class Round:
     model: dict[str, Any]
     environment: dict[str, Any]
     forecast: dict[str, list[Any]] | None = None
+    modules: dict[str, str] | None = None  # the digest of each module that is kept with the model
 
 
 def checked_id(value: Any) -> str:
