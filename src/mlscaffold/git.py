@@ -6,7 +6,7 @@ import os
 import re
 import shlex
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from mlscaffold import process
@@ -34,17 +34,29 @@ _REPOSITORY_VARIABLES = {
 NOBODY = ("-c", "user.name=mlscaffold", "-c", "user.email=mlscaffold@localhost")
 
 
-# What a merge must not depend on: a user's settings that change results, and programs of theirs.
-_PINNED = {
+# What no git of ours starts, whatever the settings of the folder say that it runs in. A bare
+# repository counts only where we name it: one that lies in a clone has settings of its own.
+NO_PROGRAMS = {
     "core.fsmonitor": "false",
     "core.hooksPath": os.devnull,
+    "safe.bareRepository": "explicit",
+}
+# What a merge must not depend on: a user's settings that change results.
+_SAME_RESULTS = {
     "core.quotePath": "false",
     "core.safecrlf": "false",
     "merge.directoryRenames": "true",
     "merge.renameLimit": "1000",
     "merge.renames": "true",
 }
-PINS = tuple(part for key, value in _PINNED.items() for part in ("-c", f"{key}={value}"))
+
+
+def _as_options(settings: Mapping[str, str]) -> tuple[str, ...]:
+    return tuple(part for key, value in settings.items() for part in ("-c", f"{key}={value}"))
+
+
+_SAFE = _as_options(NO_PROGRAMS)
+PINS = _as_options({**NO_PROGRAMS, **_SAME_RESULTS})
 
 
 class GitError(MlscaffoldError):
@@ -57,15 +69,65 @@ def environment() -> dict[str, str]:
     return {**kept, "LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0"}
 
 
-def run(*arguments: str, cwd: Path) -> str:
+def with_settings(settings: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Return the variables that give git, and what it starts, these settings.
+
+    They come after the settings that the environment has already, and so win over them.
+    """
+    given = os.environ.get("GIT_CONFIG_COUNT", "")
+    first = int(given) if given.isdecimal() else 0
+    variables = {}
+    for number, (key, value) in enumerate(settings, start=first):
+        variables[f"GIT_CONFIG_KEY_{number}"] = key
+        variables[f"GIT_CONFIG_VALUE_{number}"] = value
+    return {**variables, "GIT_CONFIG_COUNT": str(first + len(variables) // 2)}
+
+
+def no_filters(cwd: Path) -> list[tuple[str, str]]:
+    """Return the settings that switch off each filter that git would use in cwd.
+
+    git runs nothing for a filter whose commands are empty.
+    """
+    query = ("config", "--null", "--name-only", "--get-regexp", r"^filter\.")
+    names = exchange(*query, cwd=cwd, codes=(0, 1)).stdout.split(b"\0")
+    keys = (os.fsdecode(name) for name in names if name)
+    drivers = {key.removeprefix("filter.").rpartition(".")[0] for key in keys}
+    off = {"clean": "", "smudge": "", "process": "", "required": "false"}
+    return [
+        (f"filter.{driver}.{key}", value)
+        for driver in sorted(drivers)
+        for key, value in off.items()
+    ]
+
+
+def run(*arguments: str, cwd: Path, variables: Mapping[str, str] | None = None) -> str:
     """What git writes, without the last line end. Raises GitError when it fails."""
+    env = {**environment(), **(variables or {})}
     try:
-        done = process.run(("git", *arguments), cwd=cwd, env=environment())
+        done = process.run(("git", *_SAFE, *arguments), cwd=cwd, env=env)
     except FileNotFoundError:
         raise MlscaffoldError("git is not installed. Install git 2.38 or newer.") from None
     if done.returncode:
-        raise GitError(f"git {arguments[0]}: {_with_advice(done.reason)}")
+        raise GitError(f"git {_command_name(arguments)}: {_with_advice(done.reason)}")
     return done.stdout.rstrip("\n")
+
+
+def run_bare(*arguments: str, repository: Path) -> str:
+    """As run, in a bare repository."""
+    return run(f"--git-dir={repository}", *arguments, cwd=repository)
+
+
+def run_foreign(*arguments: str, cwd: Path) -> str:
+    """As run, in a work tree whose settings are somebody else's: no filter, no fetch on demand."""
+    variables = {**with_settings(no_filters(cwd)), "GIT_NO_LAZY_FETCH": "1"}
+    return run(*arguments, cwd=cwd, variables=variables)
+
+
+def _command_name(arguments: Sequence[str]) -> str:
+    """Return git's own word for the command, which comes after its options."""
+    before = ("", *arguments)
+    words = (word for word, last in zip(arguments, before, strict=False) if last != "-c")
+    return next(word for word in words if not word.startswith("-"))
 
 
 def exchange(
@@ -81,8 +143,7 @@ def exchange(
     if done.returncode not in codes:
         lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
         reason = next((line for line in lines if line.startswith(("fatal", "error"))), lines[-1])
-        name = next(word for word in arguments if not word.startswith("-"))
-        raise GitError(f"git {name}: {_with_advice(reason)}")
+        raise GitError(f"git {_command_name(arguments)}: {_with_advice(reason)}")
     return done
 
 
@@ -106,24 +167,31 @@ def is_coloured(cwd: Path) -> bool:
 
 
 def page(text: bytes, *, cwd: Path) -> None:
-    """Shows text on the terminal as git shows a difference there: in the pager that is set up."""
-    try:
-        pager = run("config", "--get", "pager.diff", cwd=cwd)
-    except GitError:  # not set
-        pager = "true"
-    if pager.lower() in ("true", "yes", "on", "1"):
-        pager = run("var", "GIT_PAGER", cwd=cwd)
-    elif pager.lower() in ("false", "no", "off", "0", ""):
-        pager = "cat"
+    """Shows text on the terminal as git shows a difference there: in the user's pager."""
     with tempfile.TemporaryDirectory(prefix="mlscaffold-") as folder:
-        run("init", "--quiet", "--bare", folder, cwd=cwd)
+        run("init", "--quiet", "--bare", "--template=", folder, cwd=cwd)
+        pager = _pager(Path(folder))
         place = f"--git-dir={folder}"
         oid = exchange(place, "hash-object", "-w", "--stdin", cwd=cwd, given=text).stdout.decode()
         # git starts a pager for what it prints itself only, so it is made to print this.
-        command = ("git", place, "--paginate", "cat-file", "blob", oid.strip())
+        command = ("git", *_SAFE, place, "--paginate", "cat-file", "blob", oid.strip())
         variables = {**environment(), "GIT_PAGER": pager}
         variables["LC_ALL"] = os.environ.get("LC_ALL", "")  # the pager's letters are the user's
         process.attached(command, cwd=cwd, env=variables)
+
+
+def _pager(empty: Path) -> str:
+    """Return the pager that the user has set up for git.
+
+    It is read in an empty repository: what the project's own settings name could be anything.
+    """
+    try:
+        pager = run_bare("config", "--get", "pager.diff", repository=empty)
+    except GitError:  # not set
+        pager = "true"
+    if pager.lower() in ("true", "yes", "on", "1"):
+        return run_bare("var", "GIT_PAGER", repository=empty)
+    return "cat" if pager.lower() in ("false", "no", "off", "0", "") else pager
 
 
 def check_version() -> None:

@@ -58,7 +58,9 @@ class Pristine:
 
     def diff(self, *options: str, paths: Sequence[str] = ()) -> bytes:
         """What git finds between the render, as the old side, and the project's work tree."""
-        command = ("diff", "--relative", "--no-ext-diff", "--no-renames", *options, "--", *paths)
+        # The repository may be somebody else's, and so may the programs that its settings name.
+        no_programs = ("--no-ext-diff", "--no-textconv")
+        command = ("diff", "--relative", *no_programs, "--no-renames", *options, "--", *paths)
         return self._git("--literal-pathspecs", *command)
 
     def id_of(self, path: str) -> str:

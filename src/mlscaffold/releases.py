@@ -47,15 +47,17 @@ def is_older(one: Checkout, other: Checkout) -> bool:
         return first < second
     assert one.mirror
     revisions = (str(one.commit), f"^{other.commit}")
-    return not git.run("rev-list", "--max-count=1", *revisions, cwd=one.mirror)
+    return not git.run_bare("rev-list", "--max-count=1", *revisions, repository=one.mirror)
 
 
 def gap(old: Checkout, new: Checkout) -> Gap:
     """What lies between two versions of one template."""
     assert new.mirror
-    commits = git.run("rev-list", "--count", f"{old.commit}..{new.commit}", cwd=new.mirror)
+    commits = git.run_bare(
+        "rev-list", "--count", f"{old.commit}..{new.commit}", repository=new.mirror
+    )
     each = ("log", "--no-walk=unsorted", "--format=%ct", str(old.commit), str(new.commit))
-    first, last = map(int, git.run(*each, cwd=new.mirror).split())
+    first, last = map(int, git.run_bare(*each, repository=new.mirror).split())
     days = max(0, round((last - first) / 86_400))
     return Gap(between(old, new), int(commits), days, changelog(old, new))
 
@@ -66,7 +68,7 @@ def between(old: Checkout, new: Checkout) -> tuple[Release, ...]:
     if new.mirror is None or first is None or last is None:
         return ()
     form = "--format=%(creatordate:unix) %(refname:lstrip=2)"
-    lines = git.run("for-each-ref", form, "refs/tags", cwd=new.mirror).splitlines()
+    lines = git.run_bare("for-each-ref", form, "refs/tags", repository=new.mirror).splitlines()
     found = []
     for line in lines:
         seconds, _, tag = line.partition(" ")
@@ -81,13 +83,13 @@ def changelog(old: Checkout, new: Checkout) -> str:
 
     Without a changelog, the subjects of the commits between the two.
     """
-    text = _read(new.folder / "CHANGELOG.md")
+    text = _read(new.folder, "CHANGELOG.md")
     if sections := list(_sections(text, old, new)):
         return "\n\n".join(sections)
     if new.mirror is None or old.commit == new.commit:
         return ""
     subjects = ("log", "--no-merges", "--format=- %s", f"{old.commit}..{new.commit}")
-    return git.run(*subjects, cwd=new.mirror)
+    return git.run_bare(*subjects, repository=new.mirror)
 
 
 def _sections(text: str, old: Checkout, new: Checkout) -> Iterator[str]:
@@ -110,7 +112,11 @@ def version_of(described: str) -> Version | None:
         return None
 
 
-def _read(path: Path) -> str:
+def _read(folder: Path, name: str) -> str:
+    """Return the text of a file in a folder; "" where there is none, or a link that leaves it."""
+    path = (folder / name).resolve()
+    if not path.is_relative_to(folder.resolve()):
+        return ""
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):

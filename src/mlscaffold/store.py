@@ -10,8 +10,9 @@ import os
 import re
 import time
 import tomllib
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from hashlib import sha256
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -123,7 +124,9 @@ def uncommitted(address: str | None) -> bool:
     folder = Path(source)
     if not folder.is_dir() or not (folder / ".git").exists():
         return False
-    return bool(git.run("status", "--porcelain", "--", "copier.y*ml", "template", cwd=folder))
+    options = ("--porcelain", "--ignore-submodules=all")
+    parts = ("copier.y*ml", "template")
+    return bool(git.run_foreign("status", *options, "--", *parts, cwd=folder))
 
 
 def absolute(address: str) -> str:
@@ -134,15 +137,17 @@ def absolute(address: str) -> str:
     return str(path.absolute()) if path.exists() else address
 
 
-def redirection(checkout: Checkout) -> dict[str, str]:
-    """The variables that make git, and Copier with it, take the address from the mirror."""
+def redirection(checkout: Checkout, settings: Sequence[tuple[str, str]] = ()) -> dict[str, str]:
+    """The variables that make git, and Copier with it, take the address from the mirror.
+
+    settings are more of git's settings to go with them.
+    """
     if checkout.mirror is None:
-        return {}
+        return git.with_settings(settings) if settings else {}
+    instead = (f"url.{checkout.mirror}.insteadOf", _expanded(checkout.address))
     return {
         "COPIER_CACHE_DIR": str(home() / "copier"),
-        "GIT_CONFIG_COUNT": "1",
-        "GIT_CONFIG_KEY_0": f"url.{checkout.mirror}.insteadOf",
-        "GIT_CONFIG_VALUE_0": _expanded(checkout.address),
+        **git.with_settings([instead, *settings]),
     }
 
 
@@ -178,15 +183,19 @@ def _mirror(address: str, source: str, *, fetch: bool) -> _Mirror:
         if not fetch or (stamp and known["stamp"] == stamp):
             return _Mirror(path, known["head"], known["version"])
     except (OSError, ValueError, KeyError):
-        files.make_whole(path, lambda folder: git.run("init", "--bare", "-q", ".", cwd=folder))
+        files.make_whole(path, _init_bare)
     _fetch(address, source, path)
     if address == builtin_address():
         _tag_releases(path)
-    head = git.run("rev-parse", f"{_HEAD}^{{commit}}", cwd=path)
+    head = git.run_bare("rev-parse", f"{_HEAD}^{{commit}}", repository=path)
     mirror = _Mirror(path, head, _describe(path, head))
     known = {"stamp": stamp, "head": mirror.head, "version": mirror.version}
     files.write_text(state, json.dumps(known))
     return mirror
+
+
+def _init_bare(folder: Path) -> None:
+    git.run("init", "--bare", "-q", "--template=", ".", cwd=folder)
 
 
 def _stamp(source: Path) -> str:
@@ -195,8 +204,11 @@ def _stamp(source: Path) -> str:
         status = source.stat()
         return f"{source} {status.st_size} {status.st_mtime_ns}"
     if source.is_dir():
-        refs = git.run("for-each-ref", "--format=%(objectname) %(refname)", cwd=source)
-        head = git.run("rev-parse", "HEAD", cwd=source)
+        run = partial(git.run, cwd=source)
+        if not (source / ".git").exists():
+            run = partial(git.run_bare, repository=source)
+        refs = run("for-each-ref", "--format=%(objectname) %(refname)")
+        head = run("rev-parse", "HEAD")
         return sha256(f"{source}\n{head}\n{refs}".encode()).hexdigest()
     return ""
 
@@ -208,7 +220,7 @@ def _fetch(address: str, source: str, mirror: Path) -> None:
     refs = (f"+HEAD:{_HEAD}", "+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")
     options = ("--quiet", "--no-write-fetch-head", "--update-shallow", "--no-auto-gc")
     try:
-        git.run("fetch", *options, "--end-of-options", source, *refs, cwd=mirror)
+        git.run_bare("fetch", *options, "--end-of-options", source, *refs, repository=mirror)
     except git.GitError as error:
         reason = error.message.partition(": ")[2]
         raise FetchError(f"The template {address} cannot be fetched: {reason}.") from None
@@ -225,20 +237,22 @@ def _clear_stale_locks(mirror: Path) -> None:
 
 def _tag_releases(mirror: Path) -> None:
     """Tags every commit that changed project.version, for clones that came without tags."""
-    pickaxe = ("-G", r'^version = "', "--format=%H", "--reverse")
-    commits = git.run("log", *pickaxe, _HEAD, "--", "pyproject.toml", cwd=mirror).split()
-    tags = set(git.run("tag", "--list", cwd=mirror).split())
+    pickaxe = ("--no-textconv", "-G", r'^version = "', "--format=%H", "--reverse")
+    commits = git.run_bare(
+        "log", *pickaxe, _HEAD, "--", "pyproject.toml", repository=mirror
+    ).split()
+    tags = set(git.run_bare("tag", "--list", repository=mirror).split())
     last = None
     for commit in commits:
-        text = git.run("show", f"{commit}:pyproject.toml", cwd=mirror)
+        text = git.run_bare("show", f"{commit}:pyproject.toml", repository=mirror)
         version = tomllib.loads(text).get("project", {}).get("version")
         if version and version != last and "dev" not in version and f"v{version}" not in tags:
-            git.run("update-ref", f"refs/tags/v{version}", commit, cwd=mirror)
+            git.run_bare("update-ref", f"refs/tags/v{version}", commit, repository=mirror)
         last = version
 
 
 def _describe(mirror: Path, commit: str) -> str:
-    return git.run("describe", "--tags", "--always", commit, cwd=mirror)
+    return git.run_bare("describe", "--tags", "--always", commit, repository=mirror)
 
 
 def _commit(mirror: _Mirror, ref: str | None, *, is_builtin: bool) -> tuple[str, str | None]:
@@ -250,12 +264,14 @@ def _commit(mirror: _Mirror, ref: str | None, *, is_builtin: bool) -> tuple[str,
     for candidate in (f"refs/tags/{ref}", f"refs/heads/{ref}", ref):
         try:
             pattern = f"{candidate}^{{commit}}"
-            found = git.run("rev-parse", "--verify", "--end-of-options", pattern, cwd=mirror.path)
+            found = git.run_bare(
+                "rev-parse", "--verify", "--end-of-options", pattern, repository=mirror.path
+            )
         except git.GitError:
             continue
         return found, ref if candidate.startswith("refs/tags/") else None
-    names = git.run("for-each-ref", "--format=%(refname:lstrip=2)", "refs/tags", "refs/heads",
-                    cwd=mirror.path)  # fmt: skip
+    names = git.run_bare("for-each-ref", "--format=%(refname:lstrip=2)", "refs/tags", "refs/heads",
+                    repository=mirror.path)  # fmt: skip
     raise RefError(unknown("ref", ref, names.split()).message)
 
 
@@ -269,7 +285,7 @@ def _newest_release(mirror: Path) -> str | None:
         except InvalidVersion:
             return None
 
-    tags = git.run("tag", "--list", cwd=mirror).split()
+    tags = git.run_bare("tag", "--list", repository=mirror).split()
     releases = [(found, tag) for tag in tags if (found := version(tag)) and not found.is_prerelease]
     return max(releases)[1] if releases else None
 
@@ -286,16 +302,16 @@ def _folder(mirror: Path, commit: str) -> Path:
     _remove_unused(folder.parent)
 
     def fill(clone: Path) -> None:
-        git.run("init", "-q", ".", cwd=clone)
+        git.run("init", "-q", "--template=", ".", cwd=clone)
         objects = clone / ".git" / "objects"
         files.write_text(objects / "info" / "alternates", f"{mirror / 'objects'}\n")
         if (mirror / "shallow").exists():
             (clone / ".git" / "shallow").write_bytes((mirror / "shallow").read_bytes())
         tags = "+refs/tags/*:refs/tags/*"
         git.run("fetch", "-q", "--no-write-fetch-head", str(mirror), tags, cwd=clone)
-        git.run("checkout", "-q", "--detach", commit, cwd=clone)
+        git.run_foreign("checkout", "-q", "--detach", commit, cwd=clone)
         if (clone / ".gitmodules").exists():
-            git.run("submodule", "update", "--init", "--recursive", cwd=clone)
+            git.run_foreign("submodule", "update", "--init", "--recursive", cwd=clone)
 
     files.make_whole(folder, fill)
     return folder

@@ -196,14 +196,23 @@ def test_diff_is_coloured_and_paged_on_a_terminal(edited: Path) -> None:
 
 
 def test_diff_follows_the_users_settings_for_colour_and_pager(edited: Path) -> None:
-    git(edited, "config", "color.diff", "false")
-    git(edited, "config", "core.pager", "sed s/^/CORE/")
+    git(edited, "config", "--global", "color.diff", "false")
+    git(edited, "config", "--global", "core.pager", "sed s/^/CORE/")
     shown = on_a_terminal(edited)
     assert "CORE-two" in shown
-    git(edited, "config", "pager.diff", "sed s/^/DIFF/")
+    git(edited, "config", "--global", "pager.diff", "sed s/^/DIFF/")
     assert "DIFF-two" in on_a_terminal(edited)
-    git(edited, "config", "pager.diff", "false")
+    git(edited, "config", "--global", "pager.diff", "false")
     assert "\n-two" in on_a_terminal(edited)
+
+
+def test_diff_runs_no_pager_that_the_project_names(edited: Path) -> None:
+    git(edited, "config", "--global", "core.pager", "sed s/^/MINE/")
+    for setting in ("core.pager", "pager.diff"):
+        git(edited, "config", setting, "sed s/^/THEIRS/")
+    shown = on_a_terminal(edited)
+    assert "MINE" in shown
+    assert "THEIRS" not in shown
 
 
 def test_the_pager_has_the_users_letters(edited: Path) -> None:
