@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from mlscaffold import git, store, template
+from mlscaffold import git, git_paths, store, template
 from mlscaffold.answers import Answers
 from mlscaffold.errors import MlscaffoldError
 from mlscaffold.releases import is_older
@@ -216,6 +216,7 @@ def _worker(
 def _render(worker: VersionWorker, source: Template) -> Rendered:
     with template.plain_errors(source.checkout.address), operation("update"):
         worker.run_copy()
+        git_paths.refuse_in_render(worker.dst_path, source.checkout.address)
         matches, message = worker.match_skip, worker.message_after("update")
     return Rendered(
         folder=worker.dst_path,

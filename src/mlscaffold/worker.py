@@ -95,6 +95,13 @@ class FastWorker(_main.Worker):
 
         return compile_once
 
+    def _render_path(self, relpath: Path) -> Any:
+        """As Copier does, but for `.git` of the checkout and of its submodules.
+
+        It is no part of the template, which Copier forgets when _exclude does not name it.
+        """
+        return () if ".git" in relpath.parts else super()._render_path(relpath)
+
     def _sync_git_index_executable_bit(self, dst_relpath: Path, src_mode: int) -> None:
         """Nothing to do: no index holds the new file yet."""
 
@@ -219,8 +226,15 @@ def known_answers(worker: VersionWorker) -> Any:
 
 def can_render_fast() -> bool:
     """Whether this release of Copier still has the private parts that the workers lean on."""
-    methods = ("_ask", "_render_context", "_sync_git_index_executable_bit", "run_copy")
-    mine = ("_external_data", "_execute_tasks", "answers_relpath", "jinja_env", "all_exclusions")
+    methods = ("_ask", "_render_context", "_render_path", "_sync_git_index_executable_bit")
+    mine = (
+        "_external_data",
+        "_execute_tasks",
+        "answers_relpath",
+        "jinja_env",
+        "all_exclusions",
+        "run_copy",
+    )
     return all(hasattr(_main.Worker, name) for name in (*methods, *mine)) and hasattr(
         _main, "_operation"
     )

@@ -27,11 +27,11 @@ def place_for(folder: Path, prefix: str, name: str) -> Path:
 def hash_render(objects: Objects, place: Path, ours: str) -> Files:
     """The files below place by their paths in the repository, written to objects.
 
-    What would be in git's own folder is left out. The project's own attributes count, and a file
-    that it has with other line ends than its attributes ask for is taken as it is.
+    The project's own attributes count, and a file that it has with other line ends than its
+    attributes ask for is taken as it is.
     """
     prefix = objects.repository.prefix
-    paths = sorted(path for path in _relative_paths(place) if not _is_gits_own(path))
+    paths = sorted(_relative_paths(place))
     base = place
     for _ in PurePosixPath(prefix).parts:
         base = base.parent
@@ -52,14 +52,6 @@ def _relative_paths(place: Path) -> Iterator[str]:
         links = [name for name in folders if os.path.islink(os.path.join(folder, name))]  # noqa: PTH114, PTH118
         for name in (*names, *links):
             yield Path(folder, name).relative_to(place).as_posix()
-
-
-def _is_gits_own(path: str) -> bool:
-    """Whether a path reaches into git's folder, where a template could make it run programs."""
-    plain = (
-        part.encode("ascii", "ignore").decode().lower().rstrip(". ") for part in path.split("/")
-    )
-    return any(part in (".git", "git~1") for part in plain)
 
 
 def _lay_attributes(objects: Objects, place: Path, base: Path, paths: list[str]) -> list[str]:
