@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mlscaffold import git, process
+from mlscaffold import files, git, process
 from mlscaffold.errors import MlscaffoldError
+
+# All that uv reads to lock a project whose metadata are not dynamic. Where they are alone, there is
+# no .python-version and no .venv, whose program uv would start to ask for its version.
+_FILES_OF_A_LOCK = ("pyproject.toml", "uv.lock", "uv.toml")
+_NOTHING = re.compile(r"(?!)")
+# uv sends them to the index of that name, wherever the project says that it is.
+_CREDENTIALS_OF_UV = re.compile(r"UV_INDEX_.+_(USERNAME|PASSWORD)")
 
 
 class StepError(MlscaffoldError):
@@ -51,9 +60,46 @@ def synchronise(root: Path) -> Environment:
     return Environment(python.strip().removeprefix("Python "), len(json.loads(installed)))
 
 
-def lock(root: Path) -> None:
-    """Brings the project's uv.lock along. Raises StepError with uv's reason."""
-    _run(root, _uv(), "lock", again="uv lock")
+def lock(root: Path, *, may_build: bool = True) -> None:
+    """Brings the project's uv.lock along. Raises StepError with uv's reason.
+
+    Without may_build nothing of the project runs, and the user's credentials go to no index that
+    the project names.
+    """
+    if may_build:
+        _run(root, _uv(), "lock", again="uv lock")
+        return
+    if reason := _why_uv_builds(root / "pyproject.toml"):
+        raise StepError(
+            f"uv would run code of the project, because {reason}, and its template is not trusted",
+            "uv lock",
+        )
+    with tempfile.TemporaryDirectory(prefix="mlscaffold-") as name:
+        folder = Path(name)
+        cache = _run(folder, _uv(), "cache", "dir", again="uv cache dir").strip()
+        for file in _FILES_OF_A_LOCK:
+            if (root / file).is_file():
+                (folder / file).write_bytes((root / file).read_bytes())
+        # The project's own settings could name a Python to fetch, and another folder to write to.
+        options = ("--no-build", "--no-python-downloads", "--cache-dir", cache)
+        _run(folder, _uv(), "lock", *options, again="uv lock", without=_CREDENTIALS_OF_UV)
+        files.write_text(root / "uv.lock", (folder / "uv.lock").read_text(encoding="utf-8"))
+
+
+def _why_uv_builds(pyproject: Path) -> str | None:
+    """Return why uv runs a build backend to lock a project, which --no-build does not stop."""
+    try:
+        data = files.read_toml(pyproject)
+    except MlscaffoldError as error:
+        raise StepError(error.message, "uv lock") from None
+    project, tool = data.get("project"), data.get("tool")
+    if not isinstance(project, dict):
+        return "it has no table [project]"
+    if project.get("dynamic"):
+        return "its metadata are dynamic"
+    settings = tool.get("uv") if isinstance(tool, dict) else None
+    is_workspace = isinstance(settings, dict) and "workspace" in settings
+    return "it is a workspace" if is_workspace else None
 
 
 def install_hooks(root: Path) -> bool:
@@ -97,9 +143,16 @@ def _uv() -> str:
     return os.fsdecode(find_uv_bin())
 
 
-def _run(root: Path, *arguments: str, again: str, verdicts: tuple[int, ...] = ()) -> str:
+def _run(
+    root: Path,
+    *arguments: str,
+    again: str,
+    verdicts: tuple[int, ...] = (),
+    without: re.Pattern[str] = _NOTHING,
+) -> str:
     """What a program of the project's environment writes; again is what a person types for it."""
-    variables = {key: value for key, value in git.environment().items() if key != "VIRTUAL_ENV"}
+    variables = {k: v for k, v in git.environment().items() if not without.fullmatch(k)}
+    variables.pop("VIRTUAL_ENV", None)
     done = process.run(arguments, cwd=root, env=variables)
     if done.returncode not in (0, *verdicts):
         raise StepError(f"{again} failed: {done.reason}", again)

@@ -342,7 +342,7 @@ def locked_project(tmp_path: Path) -> Path:
 
 
 def test_the_lock_is_brought_along(locked_project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(environment, "lock", lambda root: write(root, {"uv.lock": "new\n"}))
+    monkeypatch.setattr(environment, "lock", lambda root, **_: write(root, {"uv.lock": "new\n"}))
     assert update(locked_project).exit_code == 0
     assert tree(locked_project)["uv.lock"] == b"new\n"
     assert update(locked_project, "--abort").exit_code == 0
@@ -352,7 +352,7 @@ def test_the_lock_is_brought_along(locked_project: Path, monkeypatch: pytest.Mon
 def test_a_lock_that_cannot_be_made_says_what_to_type(
     locked_project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(_root: Path) -> None:
+    def fail(_root: Path, **_: bool) -> None:
         raise StepError("no network", "uv lock")
 
     monkeypatch.setattr(environment, "lock", fail)

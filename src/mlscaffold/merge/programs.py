@@ -119,7 +119,7 @@ def _as_committed(repository: Repository, paths: Seen) -> Iterator[tuple[str, Pa
             yield path, kept if kept.is_symlink() or kept.is_file() else None
 
 
-def lock_again(plan: Plan, root: Path) -> str | None:
+def lock_again(plan: Plan, root: Path, *, may_build: bool) -> str | None:
     """Brings uv.lock along if the update changed what it locks; what is left to type, if any."""
     repository = plan.objects.repository
     path, lock = f"{repository.prefix}pyproject.toml", f"{repository.prefix}uv.lock"
@@ -134,7 +134,7 @@ def lock_again(plan: Plan, root: Path) -> str | None:
         return "uv.lock has changes of its own, or git does not track it. Type: uv lock"
     try:
         with noted(repository, plan.names, (lock,)):
-            environment.lock(root)
+            environment.lock(root, may_build=may_build)
     except StepError as error:
         return f"uv.lock is as it was: {error.message.rstrip('.')}. Type: uv lock"
     return None

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from mlscaffold import answers, git, versions
+from mlscaffold import answers, git, store, versions
 from mlscaffold.answers import Answers
 from mlscaffold.errors import MlscaffoldError, unknown
 from mlscaffold.merge import apply, branch, index, journal, programs, repository
@@ -242,7 +242,9 @@ def _afterwards(
                 if tasks:
                     versions.run_tasks(step, rendered)
                 versions.run_migrations(step, "after", rendered)
-        if left := programs.lock_again(plan, step.answers.root):
+        address = step.answers.address
+        may_build = request.trusts(address) or store.is_builtin(address)
+        if left := programs.lock_again(plan, step.answers.root, may_build=may_build):
             yield left
         if rendered.message and not is_done:
             yield rendered.message
