@@ -49,11 +49,3 @@ def test_a_wrong_file_is_one_line_that_names_the_place(file: Path, text: str, wo
 def test_a_file_that_is_named_has_to_exist() -> None:
     with pytest.raises(MlscaffoldError, match="does not exist"):
         config.load()
-
-
-@pytest.mark.parametrize(
-    ("address", "trusted"),
-    [("gh:acme/t", True), ("gh:acme-evil/t", False), ("exact", True), ("exactly", False)],
-)
-def test_trust_is_by_address_or_prefix(address: str, trusted: bool) -> None:
-    assert Config(trust=("gh:acme/", "exact")).trusts(address) is trusted

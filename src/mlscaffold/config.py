@@ -25,12 +25,6 @@ class Config:
     answers: Mapping[str, Any] = field(default_factory=dict)
     trust: tuple[str, ...] = ()
 
-    def trusts(self, address: str) -> bool:
-        return any(
-            address == entry or (entry.endswith("/") and address.startswith(entry))
-            for entry in self.trust
-        )
-
 
 def path() -> Path:
     """`MLSCAFFOLD_CONFIG`, else config.toml in the platform's config folder."""

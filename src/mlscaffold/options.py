@@ -17,7 +17,7 @@ output_format = click.option(
     help="How to print the result.",
 )
 trust = click.option(
-    "--trust", is_flag=True, help="Let the template run code: tasks, migrations, Jinja extensions."
+    "--trust", is_flag=True, help="Let the template run code: tasks, migrations, builds and more."
 )
 project = click.argument("path", metavar="[PATH]", default=".", type=click.Path(path_type=Path))
 one_answers_file = click.option(

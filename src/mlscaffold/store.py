@@ -87,6 +87,11 @@ def builtin_address() -> str:
     return url if url.endswith(".git") else f"git+{url}"
 
 
+def is_builtin(address: str) -> bool:
+    """Say whether the template at address is ours: it comes out of mlscaffold's own package."""
+    return address == builtin_address()
+
+
 def has_credential(address: str) -> bool:
     """Whether an address holds a password or, where git would send it as one, a user."""
     try:
@@ -111,7 +116,7 @@ def check_out(address: str | None, ref: str | None, *, fetch: bool = True) -> Ch
         return Checkout(address, Path(source))
     with files.locked(home() / "lock"):
         mirror = _mirror(address, source, fetch=fetch)
-        commit, tag = _commit(mirror, ref, is_builtin=address == builtin_address())
+        commit, tag = _commit(mirror, ref, is_builtin=is_builtin(address))
         folder = _folder(mirror.path, commit)
     version = mirror.version if commit == mirror.head else None
     return Checkout(address, folder, commit, tag or version or _describe(mirror.path, commit),
@@ -162,7 +167,7 @@ def _expanded(address: str) -> str:
 
 def _source(address: str) -> str:
     """Where the template is fetched from."""
-    if address == builtin_address():
+    if is_builtin(address):
         return str(_BUNDLE if _BUNDLE.exists() else _PACKAGE.parents[1])
     return _expanded(address)
 
@@ -185,7 +190,7 @@ def _mirror(address: str, source: str, *, fetch: bool) -> _Mirror:
     except (OSError, ValueError, KeyError):
         files.make_whole(path, _init_bare)
     _fetch(address, source, path)
-    if address == builtin_address():
+    if is_builtin(address):
         _tag_releases(path)
     head = git.run_bare("rev-parse", f"{_HEAD}^{{commit}}", repository=path)
     mirror = _Mirror(path, head, _describe(path, head))

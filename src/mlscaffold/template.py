@@ -17,7 +17,8 @@ import plumbum
 import yaml
 from copier import _settings, _template, errors
 
-from mlscaffold import store
+from mlscaffold import git, store
+from mlscaffold.config import Config
 from mlscaffold.errors import MlscaffoldError, is_raised_by_us, unknown
 from mlscaffold.releases import version_of
 from mlscaffold.worker import FastWorker, can_render_fast
@@ -41,12 +42,19 @@ class Template:
     """A checkout's questions, and what of it would run code of its own.
 
     raw: its whole copier.yml, so that it is read once
+    is_trusted: whether the user trusts it, so that it may run code
     """
 
     checkout: store.Checkout
     questions: Mapping[str, Mapping[str, Any]]
     unsafe: tuple[str, ...]
     raw: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    is_trusted: bool = field(default=False, compare=False)
+
+    @property
+    def may_build(self) -> bool:
+        """Whether programs of its projects may run: a build, an environment, a first round."""
+        return self.is_trusted or store.is_builtin(self.checkout.address)
 
     @property
     def has_tasks(self) -> bool:
@@ -61,8 +69,28 @@ class Rendering:
     message: str
 
 
+def trusts(settings: Config, address: str) -> bool:
+    """Say whether the user's settings trust the template at address: ours, or Copier's own.
+
+    Both are read by Copier's rule: an entry is an address, or ends in "/" and stands for all that
+    begin with it, once "." and ".." are resolved.
+    """
+    with plain_errors(address):
+        trust = [*settings.trust, *_trust_in_copiers_settings()]
+        return _settings.is_trusted_repository(trust, address)
+
+
+def _trust_in_copiers_settings() -> tuple[str, ...]:
+    try:
+        return tuple(copier.load_settings().trust)
+    except errors.SettingsError as error:
+        reason = " ".join(str(error).split())
+        raise MlscaffoldError(f"Copier's own settings.yml cannot be read: {reason}.") from None
+
+
 def read(checkout: store.Checkout) -> Template:
     """The template in a checkout. Raises MlscaffoldError when its copier.yml is broken."""
+    _refuse_links_to_elsewhere(checkout)
     with plain_errors(checkout.address):
         source = _known(_template.Template(url=checkout.address), checkout)
         if raw := _raw_config(checkout.folder):
@@ -71,6 +99,19 @@ def read(checkout: store.Checkout) -> Template:
         features = ("jinja_extensions", "migrations", "tasks")
         unsafe = tuple(name for name in features if config.get(name))
         return Template(checkout, questions, unsafe, deepcopy(source._raw_config))
+
+
+def _refuse_links_to_elsewhere(checkout: store.Checkout) -> None:
+    """Raise for questions that are a link out of the template: they would be a file of the user.
+
+    Copier itself looks after the links among the files that are rendered, or included.
+    """
+    for name in ("copier.yml", "copier.yaml"):
+        path = (checkout.folder / name).resolve()
+        if not path.is_relative_to(checkout.folder.resolve()):
+            raise MlscaffoldError(
+                f"The template {checkout.address}: {name} is a link that leaves the template."
+            )
 
 
 def _raw_config(folder: Path) -> dict[str, Any] | None:
@@ -145,24 +186,34 @@ def render_plainly(
 ) -> Any:
     """Copier's own copy, which takes the recorded address from the store; returns its worker."""
     checkout = template.checkout
-    with plumbum.local.env(**store.redirection(checkout)):
+    # A task may well set up hooks or filters, and whoever trusts it wants that.
+    settings = () if template.is_trusted else (*git.NO_PROGRAMS.items(), *_no_filters(checkout))
+    with plumbum.local.env(**store.redirection(checkout, settings)):
         return copier.run_copy(
             checkout.address,
             destination,
             data=dict(answers),
             vcs_ref=checkout.commit,
+            exclude=[".git"],
             settings=copier.Settings(),
             defaults=not ask,
             overwrite=True,
             quiet=True,
-            unsafe=True,
+            unsafe=template.is_trusted,
             skip_tasks=skip_tasks,
         )
+
+
+def _no_filters(checkout: store.Checkout) -> list[tuple[str, str]]:
+    return git.no_filters(checkout.mirror) if checkout.mirror else []
 
 
 def _worker(
     template: Template, destination: Path, answers: Mapping[str, Any], *, ask: bool
 ) -> FastWorker:
+    # Copier's "unsafe" lets Jinja extensions load, which check_trust has refused by now, and
+    # _external_data name any file of the user. It was on for every template, for the sake of those
+    # whose extensions are trusted, and so a template could read the user's keys.
     return worker(
         FastWorker,
         template,
@@ -170,7 +221,7 @@ def _worker(
         data=dict(answers),
         defaults=not ask,
         overwrite=True,
-        unsafe=True,
+        unsafe=template.is_trusted,
     )
 
 

@@ -13,11 +13,12 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-from copier import _main, _user_data, errors
+from copier import _main, _user_data
 from copier._types import LazyDict, Phase
 from jinja2.ext import Extension
 
 from mlscaffold.errors import MlscaffoldError, is_raised_by_us
+from mlscaffold.git_paths import is_gits_own
 
 __all__ = [
     "FastWorker",
@@ -30,6 +31,9 @@ __all__ = [
 ]
 
 _COMPILED: dict[tuple[str, str, str | None], Any] = {}
+_HOW_TO_TRUST = "Read it, and if you trust it, add --trust."
+# Filters that read environment variables, and the names of any files.
+_FILTERS_OF_THE_MACHINE = ("expandvars", "fileglob")
 _LINE_BREAK = re.compile(r"\r\n|\r|\n")
 # What Copier says before the reason why it refuses an answer.
 _REFUSAL = re.compile(r"^(Validation error for question|Invalid choice for) '[^']*': ")
@@ -76,12 +80,17 @@ class FastWorker(_main.Worker):
             return compiled[source]
 
         vars(environment)["from_string"] = from_string
+        if not self.unsafe:
+            for name in _FILTERS_OF_THE_MACHINE:
+                environment.filters[name] = partial(_refuse_filter, name)
         return environment
 
     def _compile_once(self, environment: Any) -> Any:
         """Most of a template is the same in two versions of it, and so is its code."""
         compile_ = environment.compile
-        settings = repr((sorted(self.template.envops.items()), self.template.jinja_extensions))
+        envops = sorted(self.template.envops.items())
+        # The compiler reads filters of constants, so what is trusted is compiled for itself.
+        settings = repr((envops, self.template.jinja_extensions, self.unsafe))
 
         def compile_once(source: Any, name: Any = None, filename: Any = None, **more: Any) -> Any:
             if more or not isinstance(source, str):
@@ -94,6 +103,34 @@ class FastWorker(_main.Worker):
             return _COMPILED[key]
 
         return compile_once
+
+    @property
+    def data_folder(self) -> Path:
+        """Where external data are read."""
+        return self.dst_path
+
+    def _external_data(self) -> Any:
+        """As Copier does; refuses what Copier refuses, and git's own folder and `~` as well."""
+
+        def load(path: str) -> Any:
+            with Phase.use(Phase.UNDEFINED):
+                name = self._render_string(path)
+            if not (self.unsafe or self._is_below_data_folder(name)):
+                raise MlscaffoldError(
+                    f"The template reads {name!r} as external data, which is not below the "
+                    f"project. {_HOW_TO_TRUST}"
+                )
+            return _user_data.load_answersfile_data(self.data_folder, name, warn_on_missing=True)
+
+        paths = self.template.external_data
+        return LazyDict({name: partial(load, path) for name, path in paths.items()})
+
+    def _is_below_data_folder(self, name: str) -> bool:
+        if name.startswith("~"):
+            return False
+        folder = self.data_folder.resolve()
+        path = (folder / name).resolve()
+        return path.is_relative_to(folder) and not is_gits_own(path.relative_to(folder).as_posix())
 
     def _render_path(self, relpath: Path) -> Any:
         """As Copier does, but for `.git` of the checkout and of its submodules.
@@ -157,17 +194,9 @@ class VersionWorker(FastWorker):
     recorded: Mapping[str, Any]
     project: Path
 
-    def _external_data(self) -> Any:
-        def load(path: str) -> Any:
-            with Phase.use(Phase.UNDEFINED):
-                name = self._render_string(path)
-            place = (self.project / name).resolve()
-            if not (place.is_relative_to(self.project) or self.unsafe):
-                raise errors.ForbiddenPathError(path=Path(name))
-            return _user_data.load_answersfile_data(self.project, name, warn_on_missing=True)
-
-        paths = self.template.external_data
-        return LazyDict({name: partial(load, path) for name, path in paths.items()})
+    @property
+    def data_folder(self) -> Path:
+        return self.project
 
     def _ask(self) -> None:
         vars(self.subproject)["last_answers"] = dict(self.recorded)
@@ -200,6 +229,13 @@ class VersionWorker(FastWorker):
         context = {**self._render_context(), **extra}
         texts = (self.jinja_env.from_string(text).render(context) for text in self.all_exclusions)
         return [line for text in texts for line in _LINE_BREAK.split(text)]
+
+
+def _refuse_filter(name: str, *_arguments: object, **_options: object) -> str:
+    raise MlscaffoldError(
+        f"The template uses the filter {name}, which reads from this machine what is not the "
+        f"template's. {_HOW_TO_TRUST}"
+    )
 
 
 def _is_plain(environment: Any, source: str) -> bool:

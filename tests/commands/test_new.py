@@ -265,7 +265,9 @@ def test_a_target_that_is_no_column_is_refused(
 def test_the_environment_and_the_round_are_a_second_commit(
     repository: Make, folder: Path, installed: list[str]
 ) -> None:
-    made = new("churn", "--template", repository(SHOP), "--data=target=y", "--defaults", "--run")
+    made = new(
+        "churn", "--template", repository(SHOP), "--data=target=y", "--defaults", "--run", "--trust"
+    )
     assert made.exit_code == 0, made.stderr
     assert installed == ["environment", "churn"]
     assert "uv, Python 3.12.1, 118 packages" in made.stderr
@@ -281,7 +283,9 @@ def test_a_first_model_that_is_blocked_is_exit_code_1(
 ) -> None:
     blocked = Round("8c21f0aa", "block", "no better than a dummy", "r2", {}, {}, None, "r")
     monkeypatch.setattr(environment, "first_round", lambda *_: blocked)
-    made = new("churn", "--template", repository(SHOP), "--data=target=y", "--defaults", "--run")
+    made = new(
+        "churn", "--template", repository(SHOP), "--data=target=y", "--defaults", "--run", "--trust"
+    )
     assert made.exit_code == 1
     assert "BLOCK   no better than a dummy" in made.stdout
     assert installed == ["environment"]
@@ -294,7 +298,9 @@ def test_a_failed_step_keeps_the_project_and_says_how_to_go_on(
         raise StepError("uv sync failed: no network", "uv sync")
 
     monkeypatch.setattr(environment, "synchronise", fail)
-    failed = new("churn", "--template", repository(SHOP), "--data=target=y", "--defaults")
+    failed = new(
+        "churn", "--template", repository(SHOP), "--data=target=y", "--defaults", "--trust"
+    )
     assert failed.exit_code == 2
     assert failed.stderr.strip().endswith("To go on: cd churn && uv sync")
     assert (folder / "churn" / "hello.txt").exists()

@@ -47,12 +47,12 @@ def command(
         raise click.UsageError("--stat and --name-only exclude each other.")
     git.check_version()
     projects, settings = answers.find(path, answers_file), config.load()
-    from mlscaffold import drift, pristine, versions
+    from mlscaffold import drift, pristine, template, versions
 
     with ExitStack() as stack:
         found: list[Found] = []
         for project in projects:
-            trusted = trust or settings.trusts(project.address)
+            trusted = trust or template.trusts(settings, project.address)
             render = stack.enter_context(pristine.rendered(versions.stay(project), trusted=trusted))
             found.append((render, [d for d in drift.find(render) if d.kind in (kinds or KINDS)]))
         if output_format == "json":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -89,12 +89,17 @@ def command(
         answers={**settings.answers, **given},
         address=store.absolute(address) if address else None,
         ref=ref,
-        trust=trust or bool(address and settings.trusts(address)),
+        trust=trust,
         ask=ask,
         take_defaults=defaults,
     )
     git.check_version()
-    source, answers = _prepare(request, given)
+    source, answers = _prepare(request, given, settings)
+    if run and not source.may_build:
+        raise MlscaffoldError(
+            f"--run would run code of the template {source.checkout.address}. Read it, and if "
+            "you trust it, type: mlscaffold new … --run --trust"
+        )
     from mlscaffold import project
 
     if dry_run:
@@ -109,15 +114,15 @@ def command(
         output.note(output.plain(made.message))
     if made.commit:
         output.done("git", f"first commit {made.commit}")
+    place = shlex.quote(str(destination or made.root.name))
     try:
         if source.has_tasks:
             _run_tasks(source, made)
-        made_environment = None if no_env else _make_environment(made)
+        made_environment = None if no_env else _make_environment(source, made, place)
         round_ = _run_first_round(made) if run else None
         if made.commit:
             git.commit_all(made.root, _second_message(round_))
     except StepError as error:
-        place = shlex.quote(str(destination or made.root.name))
         raise MlscaffoldError(
             f"{error.message.rstrip('.')}. The project is kept. "
             f"To go on: cd {place} && {error.again}"
@@ -139,13 +144,16 @@ def _root(destination: str | None, given: Mapping[str, Any], *, ask: bool) -> Pa
     return Path.cwd() / destination
 
 
-def _prepare(request: Request, given: Mapping[str, Any]) -> tuple[Template, dict[str, Any]]:
+def _prepare(
+    request: Request, given: Mapping[str, Any], settings: config.Config
+) -> tuple[Template, dict[str, Any]]:
     """The template, and all answers that need no asking; everything wrong is found here."""
     checkout = store.check_out(request.address, request.ref)
     from mlscaffold import template
 
-    source = template.read(checkout)
-    template.check_trust(source, trusted=request.trust)
+    is_trusted = request.trust or template.trusts(settings, checkout.address)
+    source = replace(template.read(checkout), is_trusted=is_trusted)
+    template.check_trust(source, trusted=is_trusted)
     template.check_questions(source, given)
     naming.check_answers(request.answers)
     known = {k: v for k, v in request.answers.items() if k in source.questions}
@@ -222,9 +230,15 @@ def _run_tasks(source: Template, made: Project) -> None:
         template.run_tasks(source, made.root, made.answers)
 
 
-def _make_environment(made: Project) -> Environment | None:
+def _make_environment(source: Template, made: Project, place: str) -> Environment | None:
     if not (made.root / "pyproject.toml").exists():
         output.note("The template has no pyproject.toml, so there is no environment to make.")
+        return None
+    if not source.may_build:
+        output.note(
+            f"No environment and no hooks: they run code of {source.checkout.address}. Read it, "
+            f"then type: cd {place} && uv sync; or trust it: mlscaffold new … --trust"
+        )
         return None
     with output.step("environment", "uv sync") as step:
         found = environment.synchronise(made.root)

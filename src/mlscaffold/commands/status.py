@@ -42,10 +42,10 @@ def command(path: Path, answers_file: str | None, trust: bool, output_format: st
     """
     git.check_version()
     projects, settings = answers.find(path, answers_file), config.load()
-    from mlscaffold import standing
+    from mlscaffold import standing, template
 
     found = [
-        standing.look(project, trusted=trust or settings.trusts(project.address))
+        standing.look(project, trusted=trust or template.trusts(settings, project.address))
         for project in projects
     ]
     is_good = standing.is_good(found)

@@ -55,6 +55,7 @@ def command(
     any merge. It is done wholly or not at all, and --abort takes it back.
     """
     git.check_version()
+    from mlscaffold import template
     from mlscaffold.merge import update
 
     if abort:
@@ -67,7 +68,7 @@ def command(
             answers_file=answers_file,
             to=to,
             data={**data_file, **data},
-            trusts=lambda address: trust or settings.trusts(address),
+            trusts=lambda address: trust or template.trusts(settings, address),
             ask=output.is_interactive() and not defaults and output_format == "text",
             skip_tasks=skip_tasks,
             dry_run=dry_run,
