@@ -45,3 +45,17 @@ def test_links_between_pages_lead_somewhere() -> None:
     for page in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
         for link in re.findall(r"\]\(((?!https?:)[^)#]+)", page.read_text("utf-8")):
             assert (page.parent / link).exists(), f"{page.name}: {link}"
+
+
+def test_each_line_of_the_table_of_trust_has_a_test() -> None:
+    """The tests that the page names are there, and no line is without one."""
+    page = (ROOT / "docs" / "trust.md").read_text("utf-8")
+    written = "\n".join(path.read_text("utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
+    section = page.partition("## What can run")[2].partition("\n## ")[0]
+    lines = [line for line in section.splitlines() if line.startswith("| ")][1:]
+    assert len(lines) > 15
+    for line in lines:
+        tests = re.findall(r"`(test_\w+)`", line.split("|")[4])
+        assert tests, line
+        for name in tests:
+            assert f"def {name}(" in written, name
