@@ -120,6 +120,7 @@ ROLLING = f"{PACKAGE}/data/rolling.py"
 FORECAST = ("tests/gates/test_forecast.py",)
 NOTHING = "iter(())"
 TASKS = ("classification", "forecasting")
+AUTHOR = ("-c", "user.name=gates", "-c", "user.email=gates@example.org")
 
 BREAKS = [
     # The contract's checks, and what it asks for.
@@ -281,6 +282,12 @@ BREAKS = [
         replaced("ID.fullmatch(value)", "value"),
         CHAMPIONS,
     ),
+    Break(
+        "what no commit has is not promoted",
+        f"{PACKAGE}/training/committed.py",
+        returns("uncommitted", "[]"),
+        ("tests/unit/test_committed.py",),
+    ),
     Break("signed champions", f"{PACKAGE}/training/signing.py", returns("_is_by", "True")),
     Break(
         "a champion's own code",
@@ -343,6 +350,8 @@ def make_project(folder: Path, task: str) -> Path:
     for command, place in [
         ([*copy, str(template), str(project)], folder),
         (["git", "init", "--quiet"], project),
+        (["git", "add", "--all"], project),
+        (["git", *AUTHOR, "commit", "--quiet", "--message", "Start"], project),
         ([uv, "sync", "--quiet", "--python", sys.executable], project),
         ([uv, "run", NAME, "data", "infer"], project),
         ([uv, "run", NAME, "retrain"], project),

@@ -81,6 +81,31 @@ def test_first_round_reads_the_newest_record(tmp_path: Path, calls: list[list[st
     assert [call[2:] for call in calls] == [["churn", "data", "infer"], ["churn", "retrain"]]
 
 
+def test_first_round_runs_on_a_committed_lock_and_contract(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The project's own loop makes no champion of what no commit has."""
+    git(tmp_path, "init", "-q")
+    (tmp_path / "uv.lock").write_text("")
+    before_each: dict[str, str] = {}
+
+    def run(command: tuple[str, ...], **_: object) -> process.Finished:
+        before_each[command[-1]] = git(tmp_path, "status", "--porcelain")
+        (tmp_path / f"{command[-1]}.json").write_text("")
+        return process.Finished(0, "", "")
+
+    real = process.run
+    monkeypatch.setattr(
+        process,
+        "run",
+        lambda command, **rest: (real if command[0] == "git" else run)(command, **rest),
+    )
+    with pytest.raises(StepError, match="no record"):
+        environment.first_round(tmp_path, "churn")
+    assert before_each == {"infer": "?? uv.lock", "retrain": ""}
+    assert git(tmp_path, "ls-files").split() == ["infer.json", "uv.lock"]
+
+
 @pytest.mark.parametrize("code", [30, 1])
 def test_a_round_without_a_verdict_is_a_failed_step(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int

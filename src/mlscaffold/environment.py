@@ -112,9 +112,14 @@ def install_hooks(root: Path) -> bool:
 
 
 def first_round(root: Path, command: str) -> Round:
-    """Infers the contract, trains and judges. Raises StepError when there is no verdict."""
+    """Infers the contract, trains and judges. Raises StepError when there is no verdict.
+
+    Lock and contract are committed in between: what no commit has may not become champion.
+    """
     project = (_uv(), "run", "--no-sync", command)
     _run(root, *project, "data", "infer", again=f"uv run {command} data infer")
+    if (root / ".git").exists():
+        git.commit_all(root, "Lock the environment and infer the data's contract")
     _run(root, *project, "retrain", again=f"uv run {command} retrain", verdicts=(10, 20))
     records = sorted((root / "reports").glob("*/round.json"), key=lambda path: path.stat().st_mtime)
     if not records:

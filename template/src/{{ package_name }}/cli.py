@@ -14,7 +14,6 @@ sets = click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="A
 experiment = click.option("--experiment", metavar="NAME", help="An overlay from training/experiments.")
 output = click.option("--format", "form", type=click.Choice(["text", "json"]), default="text")
 file = click.Path(path_type=Path)
-COMMIT = "Commit deployment/, docs/, training/ and params.yaml to make it so for all."
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -121,6 +120,10 @@ def _go_round(settings: project.Settings, pr: bool, form: str) -> NoReturn:
     record, proposal = request.retrain(settings, _progress) if pr else (loop.retrain(settings, _progress), None)
     if record:
         _show(record, form, proposal)
+        if advice := loop.waits_for(settings, record):
+            raise project.ProjectError(advice)
+        if record.verdict == "promote" and not pr and form == "text":
+            _say_what_to_commit(settings.root, f"  {record.id} is the champion", f"Promote {record.id}")
         sys.exit(0 if proposal and (record.verdict == "keep" or proposal.state == "closed") else record.exit_code)
     last = loop.last(settings.root)["id"]
     _say({"id": last, "changed": False}, form, f"Nothing changed since {last}.")
@@ -203,10 +206,10 @@ def promote(id_: str | None, environment: str | None) -> None:
         raise project.ProjectError("Say what to promote: the ID of a round, or --to stage, or --to prod.")
     if id_:
         loop.promote(settings, id_)
-        click.echo(f"{id_} is the champion. {COMMIT}")
+        _say_what_to_commit(settings.root, f"{id_} is the champion", f"Promote {id_}")
     elif environment:
-        pointer = champion.advance(settings.root, environment)
-        click.echo(f"{pointer['id']} is the champion of {environment}. {COMMIT}")
+        id_ = champion.advance(settings.root, environment)["id"]
+        _say_what_to_commit(settings.root, f"{id_} is the champion of {environment}", f"Promote {id_} to {environment}")
 
 
 @main.command()
@@ -215,8 +218,11 @@ def rollback(environment: str) -> None:
     """Puts the champion before this one back, in dev also the parameters that it had."""
     from .training import loop
 
-    id_ = loop.rollback(project.load(), environment)
-    click.echo(f"{id_} is the champion of {environment} again. {COMMIT}")
+    settings = project.load()
+    id_ = loop.rollback(settings, environment)
+    _say_what_to_commit(
+        settings.root, f"{id_} is the champion of {environment} again", f"Roll {environment} back to {id_}"
+    )
 
 
 @main.command()
@@ -351,6 +357,14 @@ def doctor(form: str) -> None:
 
 def _progress(line: str) -> None:
     click.echo(line, err=True)
+
+
+def _say_what_to_commit(root: Path, what: str, message: str) -> None:
+    """What has changed, and what to type to make it so for all who use the repository."""
+    from .training import committed
+
+    line = committed.to_commit(root, message)
+    click.echo(f"{what}. To make it so for all:\n  {line}" if line else f"{what}.")
 
 
 def _append(path: Path, text: str) -> None:

@@ -14,7 +14,7 @@ from pydantic import Field
 
 from ..persistence import write
 from ..settings import COMMAND, Params, ProjectError, Section, Settings, read_yaml, validate
-from . import champion, records, rounds, versions
+from . import champion, committed, records, rounds, versions
 from .tracking import tracker
 
 MODEL = Path("training/model.json")
@@ -35,15 +35,28 @@ class Space(Section):
 
 
 def retrain(settings: Settings, say: Say) -> rounds.Round | None:
-    """A round on what is new, whose model becomes champion if it may; None when nothing has changed."""
+    """A round on what is new, whose model becomes champion if it may; None when nothing has changed.
+
+    It may not while no commit has what the round ran on: `waits_for` says what to commit.
+    """
     if message := versions.missing_driver(settings.root):
         say(message)
     pull(settings, say)
     if not versions.changed_stages(settings.root):
         return None
     record = run(settings, say, may_promote=True)
-    versions.commit_stages(settings.root)
+    # Else the next call would find nothing changed, and leave the model that may be champion where it is.
+    if record is None or not waits_for(settings, record):
+        versions.commit_stages(settings.root)
     return record
+
+
+def waits_for(settings: Settings, record: rounds.Round) -> str:
+    """What to type before the model of a round becomes champion; "" when it is, or may not become it."""
+    now = champion.load(settings.root)
+    if record.verdict != "promote" or (now and now["id"] == record.id):
+        return ""
+    return committed.advice(record, committed.uncommitted(settings.root, record.overrides))
 
 
 def pull(settings: Settings, say: Say) -> None:
@@ -60,7 +73,8 @@ def run(settings: Settings, say: Say, *, may_promote: bool = False) -> rounds.Ro
     with tracker(settings.root, settings.package) as tell:
         record = _run(settings, say, may_promote)
         if record:
-            tell(rounds.path(settings.root, record.id), may_promote and record.verdict == "promote")
+            now = champion.load(settings.root)
+            tell(rounds.path(settings.root, record.id), may_promote and now is not None and now["id"] == record.id)
     return record
 
 
@@ -76,16 +90,23 @@ def _run(settings: Settings, say: Say, may_promote: bool) -> rounds.Round | None
         fitted = judging.fit(settings, parts)
     with step("gates", say):
         record = judging.judge(settings, parts, fitted, batches, started=started)
+    promotes = may_promote and record.verdict == "promote" and _is_committed(settings, record)
     if may_promote:
         note(settings, record)
         versions.add(settings.root, Path("data/raw"), judging.splits.HOLDOUT)
-        if record.verdict == "promote":
-            champion.promote(settings, record.id)
+    if promotes:
+        champion.promote(settings, record.id)
     with step("report", say):
         report.write(settings, record)
-        if may_promote and record.verdict == "promote":
+        if promotes:
             report.write_card(settings, record)
     return record
+
+
+def _is_committed(settings: Settings, record: rounds.Round) -> bool:
+    """Whether git has what a round ran on. A first champion brings the lock along, if git has never had one."""
+    names = committed.uncommitted(settings.root, record.overrides)
+    return not names or (record.champion is None and committed.is_new_lock(settings.root, names))
 
 
 def review(settings: Settings, say: Say) -> str | None:
@@ -152,7 +173,13 @@ def gate(settings: Settings, say: Say) -> rounds.Round:
 
 
 def promote(settings: Settings, id_: str) -> rounds.Round:
-    """Makes a round's model the champion, in its card and in MLflow too."""
+    """Makes a round's model the champion, in its card and in MLflow too.
+
+    ProjectError when no commit has what it ran on; the champion itself may be signed anew in any case.
+    """
+    now = champion.load(settings.root)
+    if not (now and now["id"] == id_):
+        committed.refuse_other_inputs(settings, rounds.load(settings, id_))
     record = champion.promote(settings, id_)
     _announce(settings, record)
     return record

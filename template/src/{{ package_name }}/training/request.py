@@ -126,9 +126,7 @@ def _is_of_a_champion(name: str) -> bool:
 
 def _changed(root: Path) -> list[str]:
     """The files that are not as in HEAD, and those that a round reads and git does not know."""
-    names = _git(root, "diff", "--name-only", "-z", "--relative", "HEAD", "--")
-    names += _git(root, "ls-files", "--others", "--exclude-standard", "-z", "--", *READ)
-    return [name for name in names.split("\0") if name]
+    return versions.changed(root) + versions.untracked(root, *READ)
 
 
 def _look(root: Path, there: forge.Forge | None) -> Remote:

@@ -150,7 +150,40 @@ def commit_stages(root: Path) -> None:
 
 
 def commit(root: Path) -> str | None:
-    """The git commit that the round ran on, None outside a repository."""
-    command = ["git", "rev-parse", "--verify", "--quiet", "HEAD"]
-    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
-    return done.stdout.strip() or None
+    """The git commit that the round ran on, None outside a repository and before its first commit."""
+    return (_git(root, "rev-parse", "--verify", "--quiet", "HEAD^{commit}") or "").strip() or None
+
+
+def is_repository(root: Path) -> bool:
+    """Whether the project is in a git repository."""
+    return _git(root, "rev-parse", "--git-dir") is not None
+
+
+def changed(root: Path, *paths: str) -> list[str]:
+    """The files under the paths, all without one, that git tracks and that are not as in HEAD."""
+    if commit(root):
+        return _names(_git(root, "diff", "--name-only", "-z", "--relative", "HEAD", "--", *paths))
+    return _names(_git(root, "ls-files", "-z", "--", *paths))
+
+
+def untracked(root: Path, *paths: str) -> list[str]:
+    """The files under the paths that git does not track, those aside that it ignores."""
+    return _names(_git(root, "ls-files", "--others", "--exclude-standard", "-z", "--", *paths))
+
+
+def content_in_head(root: Path, name: str) -> str | None:
+    """The text of a file as HEAD has it, None when it does not."""
+    return _git(root, "show", f"HEAD:./{name}")
+
+
+def _names(output: str | None) -> list[str]:
+    return [name for name in (output or "").split("\0") if name]
+
+
+def _git(root: Path, *command: str) -> str | None:
+    """What git prints, None when it fails or is not installed."""
+    try:
+        done = subprocess.run(["git", *command], cwd=root, capture_output=True, encoding="utf-8", check=False)
+    except FileNotFoundError:
+        return None
+    return done.stdout if done.returncode == 0 else None
