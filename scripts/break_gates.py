@@ -319,7 +319,7 @@ BREAKS = [
     ),
     Break("a request carries a round alone", REQUEST, returns("_check", "None"), ASKED),
     Break("a closed request stays closed", REQUEST, returns("_is_about", "False"), ASKED),
-    Break("no token in a message", f"{PACKAGE}/training/forge.py", returns("mask", "text"), ASKED),
+    Break("no token in a message", f"{PACKAGE}/credentials.py", returns("mask", "text"), ASKED),
     Break("the switch", f"{PACKAGE}/training/loop.py", returns("is_overdue", "False"), ASKED),
     # What keeps a forecast honest.
     Break("the look-ahead check", ROLLING, returns("look_ahead", "[]"), FORECAST),

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from repositories import TEMPLATE, Files, commit
 
+from mlscaffold import credentials
+
 # The modules with the longest tests, the longest first.
 LONGEST = ("test_journey", "test_loop", "test_request", "test_scale", "test_faults", "test_serving")
 
@@ -55,6 +57,7 @@ def isolated(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monke
         "LC_ALL": "C",
     }.items():
         monkeypatch.setenv(name, value)
+    monkeypatch.setattr(credentials, "_labels", {})  # what another test put in for ${NAME}
     return home
 
 

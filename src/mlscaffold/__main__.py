@@ -12,12 +12,13 @@ import traceback
 import click
 
 from mlscaffold.cli import cli
-from mlscaffold.errors import mask
+from mlscaffold.credentials import guard_stderr, mask
 
 BUG = 70  # EX_SOFTWARE of sysexits.h
 
 
 def main() -> None:
+    guard_stderr()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         sys.exit(cli.main(prog_name="mlscaffold", standalone_mode=False))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,20 +42,21 @@ def read(address: str, *, cwd: Path) -> Sample:
         raise MlscaffoldError(
             "the data's address is empty or has a control character; give a path."
         )
-    names = re.findall(r"\$\{(\w+)\}", address)
-    if missing := [name for name in names if name not in os.environ]:
-        raise MlscaffoldError(f"{address}: {missing[0]} is not set; export it and run this again.")
-    secrets = {os.environ[name]: f"${{{name}}}" for name in names if os.environ[name]}
-    located = re.sub(r"\$\{(\w+)\}", lambda match: os.environ[match[1]], address)
+    try:
+        located = credentials.expand(address)
+    except KeyError as error:
+        name = error.args[0]
+        raise MlscaffoldError(
+            f"{address}: {name} is not set; export it and run this again."
+        ) from None
     if local := split_local(located):
         located = f"{local[0]}{absolute(local[1], cwd)}{local[2]}"
     try:
         sample = _read_query(located) if is_sql(located) else _read_files(located)
     except MlscaffoldError as error:
-        raise MlscaffoldError(_masked(f"{address}: {error.message}", secrets)) from None
+        raise MlscaffoldError(f"{address}: {error.message}") from None
     except Exception as error:  # any library may stand behind an address, with errors of its own
-        reason = _masked(_reason(error), secrets)
-        raise MlscaffoldError(f"{address} does not open: {reason}") from None
+        raise MlscaffoldError(f"{address} does not open: {_reason(error)}") from None
     if not sample.table.num_rows:
         raise MlscaffoldError(f"{address} has a header but no rows; give a table with data in it.")
     return sample
@@ -245,14 +246,9 @@ def _array(values: Iterable[Any]) -> Any:
 
 def _reason(error: Exception) -> str:
     """Why it failed, in one line, and what to do when a driver is missing."""
-    lines = str(getattr(error, "orig", None) or error).strip().splitlines()
+    text = str(getattr(error, "orig", None) or error).strip()
+    lines = credentials.mask(text).splitlines()  # before it is cut: a part would not be known
     reason = lines[0][:300] if lines else type(error).__name__
     if isinstance(error, ImportError):
         return f"{reason.rstrip('.')}. Install it beside mlscaffold, with pip say."
     return reason
-
-
-def _masked(text: str, secrets: Mapping[str, str]) -> str:
-    for secret, name in secrets.items():
-        text = text.replace(secret, name)
-    return text

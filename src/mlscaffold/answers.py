@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlscaffold import store
-from mlscaffold.errors import MlscaffoldError, mask
+from mlscaffold.credentials import mask
+from mlscaffold.errors import MlscaffoldError
 
 if TYPE_CHECKING:
     import yaml

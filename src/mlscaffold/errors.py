@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import traceback
 from collections.abc import Iterable
 from pathlib import Path
@@ -10,8 +9,9 @@ from typing import IO, Any
 
 import click
 
+from mlscaffold.credentials import mask
+
 _PACKAGE = Path(__file__).parent
-_CREDENTIAL = re.compile(r"(?<=://)[^/@\s'\"]+(?=@)")
 
 
 class MlscaffoldError(click.ClickException):
@@ -19,16 +19,14 @@ class MlscaffoldError(click.ClickException):
 
     exit_code = 2
 
+    def __init__(self, message: str) -> None:
+        super().__init__(mask(message))
+
     def format_message(self) -> str:
-        return printable(mask(self.message))
+        return printable(self.message)
 
     def show(self, file: IO[Any] | None = None) -> None:
         click.echo(f"mlscaffold: {self.format_message()}", file=file, err=file is None)
-
-
-def mask(text: str) -> str:
-    """The text, with *** for the user and password of every address in it."""
-    return _CREDENTIAL.sub("***", text)
 
 
 def is_raised_by_us(error: BaseException) -> bool:

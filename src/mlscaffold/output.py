@@ -14,6 +14,7 @@ from typing import Any
 
 import click
 
+from mlscaffold.credentials import mask, mask_all
 from mlscaffold.errors import printable
 
 WIDTH = 16
@@ -66,11 +67,11 @@ def heading(text: str, *, is_coloured: bool) -> str:
 
 
 def note(text: str) -> None:
-    click.echo(printable(text), err=True)
+    click.echo(printable(mask(text)), err=True)
 
 
 def result(text: str = "") -> None:
-    click.echo(printable(text))
+    click.echo(printable(mask(text)))
 
 
 def plain(text: str) -> str:
@@ -84,7 +85,8 @@ def raw(data: bytes) -> None:
 
 
 def as_json(value: Any) -> None:
-    click.echo(printable(json.dumps(value, indent=2, ensure_ascii=False, default=str)))
+    text = json.dumps(mask_all(value), indent=2, ensure_ascii=False, default=str)
+    click.echo(printable(text))
 
 
 def tree(root: str, paths: Sequence[str]) -> str:

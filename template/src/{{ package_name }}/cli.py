@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 
 import click
 
+from . import credentials
 from . import settings as project
 
 sets = click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="Another value for a key of params.yaml.")
@@ -19,6 +20,7 @@ file = click.Path(path_type=Path)
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def main() -> None:
     """The loop of this project: data, training, gates, champion, predictions."""
+    credentials.guard_stderr()
 
 
 @main.command()
@@ -26,7 +28,7 @@ def pull() -> None:
     """Brings new rows from the data's address into data/raw."""
     from .training import loop
 
-    loop.pull(project.load(), click.echo)
+    loop.pull(project.load(), _echo)
 
 
 @main.command()
@@ -34,7 +36,7 @@ def restore() -> None:
     """Brings data and champion as this commit has them from DVC's remote."""
     from .training import versions
 
-    click.echo(versions.restore(project.load().root))
+    _echo(versions.restore(project.load().root))
 
 
 @main.group()
@@ -52,9 +54,9 @@ def data_infer() -> None:
     contract, rows = infer.infer(settings)
     contracts.save(settings.root, contract)
     bad = must_fail.write(settings)
-    click.echo(f"data/contract.yaml from {rows:,} rows; {len(bad)} bad batches")
+    _echo(f"data/contract.yaml from {rows:,} rows; {len(bad)} bad batches")
     for name in contracts.columns(contract, "left out"):
-        click.echo(f"  left out  {name} ({contract['columns'][name]['why']})")
+        _echo(f"  left out  {name} ({contract['columns'][name]['why']})")
 
 
 @data.command("check")
@@ -69,14 +71,14 @@ def data_check(path: Path | None, must_fail: bool) -> None:
     if must_fail:
         if wrong := bad.survivors(settings):
             raise project.ProjectError("The contract lets bad data through. " + "; ".join(wrong))
-        click.echo("Every batch in data/must_fail is refused for its own reason, and the good one passes.")
+        _echo("Every batch in data/must_fail is refused for its own reason, and the good one passes.")
     elif path:
         if found := contracts.check_file(path, contracts.load(settings.root)):
             raise project.ContractError("\n  ".join([f"contract ✗ {path}", *map(str, found)]))
-        click.echo(f"{path} keeps the contract.")
+        _echo(f"{path} keeps the contract.")
     else:
         rows = sum(len(chunk) for _, chunk in contracts.typed_batches(settings))
-        click.echo(f"{rows:,} rows keep the contract.")
+        _echo(f"{rows:,} rows keep the contract.")
 
 
 @main.command()
@@ -98,7 +100,7 @@ def train(sets: tuple[str, ...], experiment: str | None, review: Path | None, fo
         _append(review, (settings.root / "reports" / record.id / "report.md").read_text(encoding="utf-8"))
     _show(record, form)
     if record.verdict == "promote" and form == "text":
-        click.echo(f"  To make it the champion: {settings.package} promote {record.id}")
+        _echo(f"  To make it the champion: {settings.package} promote {record.id}")
     sys.exit(0 if review and record.verdict == "keep" else record.exit_code)
 
 
@@ -157,7 +159,7 @@ def fit() -> None:
     """Fits the model of params.yaml without judging it (the stage `train` of dvc.yaml)."""
     from .training import loop
 
-    click.echo(f"fitted {loop.fit(project.load())}")
+    _echo(f"fitted {loop.fit(project.load())}")
 
 
 @main.command()
@@ -180,7 +182,7 @@ def gate(self_test: bool, exit_zero: bool, form: str) -> None:
     record = loop.gate(settings, _progress)
     for item in record.gates if form == "text" else []:
         mark = {True: "✓", False: "✗", None: "–"}[item["passed"]]
-        click.echo(f"  {mark} {item['name']:12} {item['message']}")
+        _echo(f"  {mark} {item['name']:12} {item['message']}")
     _show(record, form)
     sys.exit(0 if exit_zero else record.exit_code)
 
@@ -191,7 +193,7 @@ def reproduce(id_: str) -> None:
     """Makes a round's model again and compares it byte by byte."""
     from .training import loop
 
-    click.echo(f"{id_} is the same, byte by byte ({loop.reproduce(project.load(), id_):,} bytes).")
+    _echo(f"{id_} is the same, byte by byte ({loop.reproduce(project.load(), id_):,} bytes).")
 
 
 @main.command()
@@ -247,7 +249,7 @@ def report(id_: str | None) -> None:
     newest = None if id_ else next(iter(rounds.all_rounds(settings)), None)
     if not id_ and not newest:
         raise project.ProjectError(f"There is no round yet: type {settings.package} retrain")
-    click.echo(report.write(settings, newest or rounds.load(settings, str(id_))))
+    _echo(report.write(settings, newest or rounds.load(settings, str(id_))))
 
 
 @main.command()
@@ -257,8 +259,8 @@ def search() -> None:
 
     settings = project.load()
     for name, value in loop.search(settings).items():
-        click.echo(f"  model.{name}: {value}")
-    click.echo(f"Try them: {settings.package} train --experiment {loop.BEST}")
+        _echo(f"  model.{name}: {value}")
+    _echo(f"Try them: {settings.package} train --experiment {loop.BEST}")
 
 
 @main.command()
@@ -338,9 +340,9 @@ def deploy(environment: str | None, changed: bool, dry_run: bool) -> None:
     if bool(environment) == changed:
         raise project.ProjectError("Say what to deploy, dev, stage or prod; or --changed.")
     if not environment:
-        return click.echo(json.dumps(deploy.changed(settings.root)))
+        return _echo(json.dumps(deploy.changed(settings.root)))
     image = deploy.deploy(settings, environment, _progress, dry_run=dry_run)
-    click.echo(f"{environment} {'would run' if dry_run else 'runs'} {image}")
+    _echo(f"{environment} {'would run' if dry_run else 'runs'} {image}")
 
 
 @main.command()
@@ -355,8 +357,13 @@ def doctor(form: str) -> None:
     sys.exit(0 if all(item.ok for item in found) else 1)
 
 
+def _echo(text: object, *, err: bool = False) -> None:
+    """Prints; no password and no token of an address is in it."""
+    click.echo(credentials.mask(str(text)), err=err)
+
+
 def _progress(line: str) -> None:
-    click.echo(line, err=True)
+    _echo(line, err=True)
 
 
 def _say_what_to_commit(root: Path, what: str, message: str) -> None:
@@ -364,7 +371,7 @@ def _say_what_to_commit(root: Path, what: str, message: str) -> None:
     from .training import committed
 
     line = committed.to_commit(root, message)
-    click.echo(f"{what}. To make it so for all:\n  {line}" if line else f"{what}.")
+    _echo(f"{what}. To make it so for all:\n  {line}" if line else f"{what}.")
 
 
 def _append(path: Path, text: str) -> None:
@@ -373,7 +380,10 @@ def _append(path: Path, text: str) -> None:
 
 
 def _say(result: Any, form: str, text: str) -> None:
-    click.echo(json.dumps(result) if form == "json" else text)
+    if form == "json":
+        click.echo(json.dumps(credentials.mask_all(result)))
+    else:
+        _echo(text)
 
 
 def _show(record: Any, form: str, proposal: Any = None) -> None:

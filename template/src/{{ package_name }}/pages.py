@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import jinja2
 
+from . import credentials
 from .training.rounds import metric_name
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def render(template: str, package: str, **values: Any) -> str:
     )
     filters: Any = {"number": number, "signed": "{:+.3f}".format, "cell": cell, "name": metric_name}
     environment.filters |= filters
-    return environment.get_template(template).render(package=package, **values)
+    return credentials.mask(environment.get_template(template).render(package=package, **values))
 
 
 def number(value: float | None) -> str:

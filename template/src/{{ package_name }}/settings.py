@@ -5,20 +5,28 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 import click
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from . import credentials
 
 COMMAND = f"uv run {__package__}"  # what a person types
 M = TypeVar("M", bound=BaseModel)
 
 
 class ProjectError(click.ClickException):
-    """Bad input or a broken set-up, without a traceback: what happened, where, and what to type next."""
+    """Bad input or a broken set-up, without a traceback: what happened, where, and what to type next.
+
+    Whatever a library said of an address, no password and no token of it is in the message.
+    """
 
     exit_code = 2
+
+    def __init__(self, message: str) -> None:
+        super().__init__(credentials.mask(message))
 
 
 class ContractError(ProjectError):
@@ -33,8 +41,19 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+def _refuse_credential(address: str) -> str:
+    """The address; ValueError when it holds a credential, which would go into git, reports and MLflow with it."""
+    if kind := credentials.find(address):
+        what_to_do = "write ${NAME} there and set NAME in the environment"
+        raise ValueError(f"it holds what looks like {kind}; {what_to_do}")
+    return address
+
+
+Address = Annotated[str, AfterValidator(_refuse_credential)]
+
+
 class DataParams(Section):
-    uri: str
+    uri: Address
     target: str
     time: str = ""
     key: list[str] = []
@@ -73,7 +92,7 @@ class ComputeParams(Section):
 
     backend: Literal["processes", "dask", "ray"] = "processes"
     workers: int = 1  # -1 for all that there are
-    address: str = ""
+    address: Address = ""
 
 
 class Params(Section):
@@ -154,7 +173,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise ProjectError(f"{path} does not exist.") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ProjectError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+        reason = credentials.mask(str(error))
+        raise ProjectError(f"{path} is not YAML: {' '.join(reason.split())}") from None
     if not isinstance(content, dict):
         raise ProjectError(f"{path} does not hold a mapping of keys to values.")
     return content

@@ -1,5 +1,6 @@
 """What the libraries behind an address raise: whose fault it is, and which package to add where one is missing."""
 
+from .. import credentials
 from ..settings import ProjectError
 
 # The packages whose name is not that of the module in them.
@@ -34,5 +35,9 @@ def is_outside(error: Exception) -> bool:
 
 
 def reason(error: Exception) -> str:
-    """Return the first line of what an error says, or its kind where it says nothing."""
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+    """Return the first line of what an error says, or its kind where it says nothing.
+
+    It is masked while it is whole: half a secret would not be known.
+    """
+    text = credentials.mask(str(error))
+    return next(iter(text.strip().splitlines()), type(error).__name__)

@@ -1,6 +1,5 @@
 """Reads tables from addresses, and pulls the source's rows into batches under data/raw."""
 
-import os
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
@@ -18,6 +17,7 @@ import pyarrow as pa
 from fsspec.implementations.local import LocalFileSystem
 from pyarrow import csv, json, parquet
 
+from .. import credentials
 from ..settings import COMMAND, ContractError, ProjectError, Settings, closest
 from . import drivers
 
@@ -216,7 +216,7 @@ def _reachable(address: str) -> Iterator[None]:
 
 def _unopened(address: str, error: Exception) -> ProjectError:
     """Say in one line why an address does not open, and which package to add where its driver is missing."""
-    message = f"{masked(address)} does not open: {masked(drivers.reason(error))}"
+    message = f"{address} does not open: {drivers.reason(error)}"
     if command := drivers.hint(error):
         message += f". Type {command}, and commit pyproject.toml and uv.lock."
     return ProjectError(message)
@@ -246,7 +246,7 @@ def find(address: str, root: Path) -> tuple[Any, list[str]]:
     else:
         found = [name for name in there.glob(path) if name.endswith(ENDINGS)] if "*" in path else [path]
     if not found:
-        raise ProjectError(f"{masked(address)} holds no file that ends in {', '.join(ENDINGS)}.")
+        raise ProjectError(f"{address} holds no file that ends in {', '.join(ENDINGS)}.")
     return there, sorted(found)
 
 
@@ -254,13 +254,13 @@ def _find_files(address: str, root: Path) -> Iterator[tuple[str, Path]]:
     """Each file behind an address, with the name of its batch; one that is far away is here for as long as it is read."""
     path = filesystem(address, root)[1]
     there, found = find(address, root)
-    top = Path(path) if there.isdir(path) else Path(path.partition("*")[0] + "x").parent
+    top = Path(path) if there.isdir(path) else Path(file_part(path).partition("*")[0] + "x").parent
     for name, path in _named(found, top).items():
         if isinstance(there, LocalFileSystem):
             yield name, Path(path)
             continue
         with TemporaryDirectory() as folder:
-            there.get_file(path, copy := str(Path(folder, Path(path).name)))
+            there.get_file(path, copy := str(Path(folder, Path(file_part(path)).name)))
             yield name, Path(copy)
 
 
@@ -268,7 +268,7 @@ def _named(paths: list[str], top: Path) -> dict[str, str]:
     """A batch's name for each path: where it is below `top`, so that it stays the same when other files come."""
     names: dict[str, str] = {}
     for path in paths:
-        name = "-".join(Path(path).relative_to(top).with_suffix("").parts)
+        name = "-".join(Path(file_part(path)).relative_to(top).with_suffix("").parts)
         if name in names:
             raise ProjectError(f"{names[name]} and {path} would both be the batch {name}: rename one of them.")
         names[name] = path
@@ -383,38 +383,35 @@ def database(address: str, root: Path) -> tuple[Any, str]:
     """The engine behind a SQL address, and the table or query that it names."""
     import sqlalchemy
 
-    location, _, query = expand(address).partition("#")
+    if "#" in address:  # before the values are put in: a password may have one, too
+        location, query = map(expand, address.split("#", 1))
+    else:
+        location, _, query = expand(address).partition("#")
     if not query:
-        raise ProjectError(f"{masked(address)} names no table: add #table or #select …")
-    try:
+        raise ProjectError(f"{address} names no table: add #table or #select …")
+    with _reachable(address):
         return sqlalchemy.create_engine(re.sub(r"^(sqlite:///)(?!/)", rf"\g<1>{root}/", location)), query
-    except (sqlalchemy.exc.SQLAlchemyError, ValueError, ImportError) as error:
-        raise _unopened(address, error) from None
 
 
 def _read_sql(address: str, root: Path, rows: int) -> Iterator[pd.DataFrame]:
     import sqlalchemy
 
     engine, query = database(address, root)
-    try:
-        with engine.connect().execution_options(stream_results=True) as connection:
-            if " " in query.strip():
-                yield from pd.read_sql_query(sqlalchemy.text(query), connection, chunksize=rows)
-            else:
-                yield from pd.read_sql_table(query, connection, chunksize=rows)
-    except (sqlalchemy.exc.SQLAlchemyError, ValueError, ImportError) as error:
-        raise _unopened(address, error) from None
+    with _reachable(address), engine.connect().execution_options(stream_results=True) as connection:
+        if " " in query.strip():
+            yield from pd.read_sql_query(sqlalchemy.text(query), connection, chunksize=rows)
+        else:
+            yield from pd.read_sql_table(query, connection, chunksize=rows)
 
 
 def expand(address: str) -> str:
-    def value(match: re.Match[str]) -> str:
-        if match[1] not in os.environ:
-            raise ProjectError(f"The data's address needs {match[1]} in the environment.")
-        return os.environ[match[1]]
+    """The address with the value of each ${NAME}, which is masked from then on in all that is said."""
+    try:
+        return credentials.expand(address)
+    except KeyError as error:
+        raise ProjectError(f"The data's address needs {error.args[0]} in the environment.") from None
 
-    return re.sub(r"\$\{(\w+)\}", value, address)
 
-
-def masked(text: str) -> str:
-    """The text without the passwords of the addresses in it."""
-    return re.sub(r"(://[^:/@\s]*):[^@/\s]+@", r"\1:***@", text)
+def file_part(path: str) -> str:
+    """A path without what a web address may have behind it: `?sig=…` is no part of a file's name."""
+    return re.split("[?#]", path)[0] if "://" in path else path

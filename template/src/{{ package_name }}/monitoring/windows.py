@@ -16,7 +16,7 @@ from ..data import contract as contracts
 from ..data import sources
 from ..data.contract import as_input
 from ..serving.predict import Champion
-from ..settings import ProjectError, Section, Settings, read_yaml, validate
+from ..settings import Address, ProjectError, Section, Settings, read_yaml, validate
 from . import drift
 
 FILE = Path("deployment/monitoring.yaml")
@@ -33,7 +33,7 @@ USUAL = 0.975  # of them stay below the limit
 class Limits(Section):
     """deployment/monitoring.yaml."""
 
-    uri: str
+    uri: Address
     window: Literal["hour", "day", "week", "month", "file"]
     k: int = Field(ge=1)
     n: int = Field(ge=1)

@@ -15,8 +15,9 @@ import pyarrow as pa
 from fsspec.implementations.local import LocalFileSystem
 from pyarrow import parquet
 
+from .. import credentials
 from ..data import contract as contracts
-from ..data import sources
+from ..data import drivers, sources
 from ..settings import ContractError, ProjectError, Settings
 from . import predict as live
 
@@ -41,7 +42,7 @@ def predict(settings: Settings, source: str, destination: str, say: Callable[[st
     """
     champion = live.load(settings.root)
     if sources.is_sql(destination) or destination.endswith(sources.ENDINGS):
-        return [Result(sources.masked(destination), _predict(champion, source, destination, say))]
+        return [Result(credentials.mask(destination), _predict(champion, source, destination, say))]
     if sources.is_sql(source):
         raise ProjectError(f"{destination}: the name must end in {', '.join(sources.ENDINGS)}.")
     filesystem, paths = sources.find(source, Path.cwd())
@@ -54,13 +55,19 @@ def predict(settings: Settings, source: str, destination: str, say: Callable[[st
             rows = _predict(champion, filesystem.unstrip_protocol(path), f"{destination}/{name}", say)
             done[name] = state
             _make(f"{destination}/{DONE}", lambda path: path.write_text(json.dumps(done, indent=2), encoding="utf-8"))
-        results.append(Result(sources.masked(f"{destination}/{name}"), rows))
+        results.append(Result(credentials.mask(f"{destination}/{name}"), rows))
     return results
 
 
 def _name(path: str, paths: list[str]) -> str:
     """What a file is called in the folder of results: its own name, below that of its folder where there are several."""
-    return os.path.relpath(path, os.path.commonpath([Path(each).parent for each in paths]))
+    files = map(sources.file_part, paths)
+    return os.path.relpath(sources.file_part(path), os.path.commonpath([Path(each).parent for each in files]))
+
+
+def name_of(source: str) -> str:
+    """What a table is called in messages."""
+    return sources.file_part(credentials.mask(source)).rpartition("/")[2]
 
 
 def _read_done(filesystem: Any, path: str) -> dict[str, Any]:
@@ -81,7 +88,7 @@ def write(frames: Iterator[pd.DataFrame], destination: str) -> int:
 
 def _predicted(champion: live.Champion, source: str, say: Callable[[str], None]) -> Iterator[pd.DataFrame]:
     """Each chunk of the source with its predictions."""
-    name, rows, said = sources.masked(source).rpartition("/")[2], 0, time.monotonic()
+    name, rows, said = name_of(source), 0, time.monotonic()
     chunks = sources.chunks(source, root=Path.cwd(), texts=contracts.texts(champion.contract), rows=ROWS)
     for frame in filter(len, chunks):
         X = live.to_features(frame, champion.contract, name, before=rows)
@@ -144,8 +151,7 @@ def _make(destination: str, write: Callable[[Path], int]) -> int:
                 filesystem.put_file(str(path), f"{place}.partial")
                 filesystem.mv(f"{place}.partial", place)
         except (OSError, pa.ArrowInvalid, pa.ArrowTypeError) as error:
-            reason = sources.masked(str(error)).splitlines()[0]
-            raise ProjectError(f"{sources.masked(destination)} cannot be written: {reason}") from None
+            raise ProjectError(f"{destination} cannot be written: {drivers.reason(error)}") from None
         finally:
             if path.exists():  # not in a folder that cannot be written to
                 path.unlink()
@@ -161,10 +167,9 @@ def _load(path: Path, destination: str) -> None:
         with engine.begin() as connection:
             if (look := sqlalchemy.inspect(connection)).has_table(table):
                 if "prediction" not in {column["name"] for column in look.get_columns(table)}:
-                    raise ProjectError(f"{sources.masked(destination)} is no table of predictions: name another.")
+                    raise ProjectError(f"{destination} is no table of predictions: name another.")
                 connection.execute(sqlalchemy.delete(sqlalchemy.table(table)))
             for frame in sources.chunks(str(path), root=path.parent, rows=ROWS):
                 frame.to_sql(table, connection, if_exists="append", index=False)
     except sqlalchemy.exc.SQLAlchemyError as error:
-        reason = sources.masked(str(error).splitlines()[0])
-        raise ProjectError(f"{sources.masked(destination)} cannot be written: {reason}") from None
+        raise ProjectError(f"{destination} cannot be written: {drivers.reason(error)}") from None

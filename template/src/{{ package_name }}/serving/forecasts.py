@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from .. import credentials
 from ..data import contract as contracts
 from ..data import rolling, sources
 from ..data.contract import as_input
@@ -56,7 +57,7 @@ def predict(settings: Settings, source: str, destination: str, _: Callable[[str]
     """Writes the forecasts that follow the rows of `source`, all its files together, to one file or table."""
     if not (sources.is_sql(destination) or destination.endswith(sources.ENDINGS)):
         raise ProjectError(f"{destination}: the name must end in {', '.join(sources.ENDINGS)}.")
-    champion_, name = live.load(settings.root), sources.masked(source).rpartition("/")[2]
+    champion_, name = live.load(settings.root), batch.name_of(source)
     chunks = sources.chunks(source, root=Path.cwd(), texts=contracts.texts(champion_.contract), rows=batch.ROWS)
     made = forecast(champion_, settings, pd.concat(chunks, ignore_index=True), name)
-    return [batch.Result(sources.masked(destination), batch.write(iter([made]), destination))]
+    return [batch.Result(credentials.mask(destination), batch.write(iter([made]), destination))]

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from joblib import parallel_config
 from threadpoolctl import threadpool_limits
 
+from .. import credentials
 from ..settings import ComputeParams, ProjectError
 
 PATIENCE = 10  # seconds in which a cluster must answer
@@ -45,7 +46,7 @@ def _connect(backend: str, address: str) -> None:
     except ImportError:
         raise ProjectError(f"compute.backend: {backend} is not installed: type uv sync --group {backend}") from None
     except (OSError, ValueError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = " ".join(credentials.mask(str(error)).split())[:200]
         raise ProjectError(f"compute.address: no {backend} cluster answers at {address!r}: {reason}") from None
 
 

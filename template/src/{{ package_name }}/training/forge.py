@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import quote
 
+from .. import credentials
 from ..settings import ProjectError
 
 
@@ -122,7 +123,10 @@ def here() -> Forge | None:
             continue
         for name in forge.tokens:
             if token := os.environ.get(name):
-                return replace(forge, token=token)
+                found = replace(forge, token=token)
+                credentials.remember(token)
+                credentials.remember(found.login.partition(" ")[2])
+                return found
         raise ProjectError(f"{forge.name} opens no request without a token: set {' or '.join(forge.tokens)}.")
     return None
 
@@ -157,11 +161,9 @@ def save(forge: Forge, known: Request | None, branch: str, base: str, title: str
     return _request(forge, _call(forge, "POST", forge.requests + forge.query, content))
 
 
-def mask(forge: Forge | None, text: str) -> str:
-    """One short line without the token."""
-    for secret in (forge.token, forge.login.partition(" ")[2]) if forge else ():
-        text = text.replace(secret, "***")
-    return " ".join(text.split())[:300]
+def one_line(text: str) -> str:
+    """One short line; masked while it is whole, as half a token would not be known."""
+    return " ".join(credentials.mask(text).split())[:300]
 
 
 def _request(forge: Forge, item: dict[str, Any]) -> Request:
@@ -190,7 +192,7 @@ def _call(forge: Forge, method: str, address: str, content: Any = None, **values
         said = "no JSON: is the token right?"
     except OSError as error:
         said = str(error)
-    raise ProjectError(mask(forge, f"{forge.name} answered {method} {url.partition('?')[0]} with {said}"))
+    raise ProjectError(one_line(f"{forge.name} answered {method} {url.partition('?')[0]} with {said}"))
 
 
 def _message(body: bytes) -> str:

@@ -185,6 +185,5 @@ def _git(
         ["git", *command], cwd=root, env=environment, capture_output=True, encoding="utf-8", check=False
     )
     if done.returncode not in okay:
-        said = re.sub(r"//[^/@\s]+@", "//", done.stderr.strip())
-        raise ProjectError(forge.mask(there, f"git {command[0]}: {said}"))
+        raise ProjectError(forge.one_line(f"git {command[0]}: {done.stderr}"))
     return done.stdout

@@ -45,6 +45,10 @@ def tracker(root: Path, name: str) -> Iterator[Callable[[Path, bool], None]]:
 
 
 def main() -> None:
+    from ..credentials import guard_stderr
+
+    guard_stderr()
+    sys.stdout = sys.stderr  # MLflow says there, too, what address it wrote to
     root, name = Path(sys.argv[1]), sys.argv[2]
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
     import mlflow

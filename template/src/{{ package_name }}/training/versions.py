@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from .. import credentials
 from ..data import drivers
 from ..settings import ProjectError
 
@@ -34,6 +35,8 @@ def repository(root: Path) -> Iterator[Any]:
         logging.getLogger(name).setLevel(logging.CRITICAL)
     try:
         with Repo(str(root)) as repo:
+            for remote in repo.config["remote"].values():
+                credentials.remember_settings(remote)
             yield repo
     except DvcException as error:
         raise ProjectError(f"DVC: {' '.join(str(error).split())}") from None
@@ -73,9 +76,7 @@ def remote_of(repo: Any) -> Iterator[str]:
         is_about_files = isinstance(error, DvcException) and not isinstance(error, DownloadError | UploadError)
         if not name or is_about_files or not drivers.is_outside(error):
             raise
-        from ..data import sources
-
-        reason = sources.masked(drivers.reason(error))
+        reason = drivers.reason(error)
         hint = "Does the environment have its credentials? README, Data, names them."
         raise ProjectError(f"DVC's remote {name} does not answer: {reason}. {hint}") from None
 
