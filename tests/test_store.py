@@ -141,6 +141,7 @@ def test_the_builtin_address_comes_from_the_metadata() -> None:
         ("https://git.acme.dev/ml/scaffold.git", "https://git.acme.dev/ml/scaffold.git"),
         ("ssh://git@git.acme.dev/ml/scaffold", "git+ssh://git@git.acme.dev/ml/scaffold"),
         ("https://me:pw@git.acme.dev/x.git", "https://github.com/mlscaffold/mlscaffold.git"),
+        ("https://git.acme.dev/x.git?token=a", "https://github.com/mlscaffold/mlscaffold.git"),
         ("file:///home/me/mlscaffold", "https://github.com/mlscaffold/mlscaffold.git"),
     ],
 )
@@ -196,6 +197,10 @@ def test_a_shallow_clones_bundle_can_be_checked_out(
     [
         ("https://me:pw@host/x", True),
         ("https://token@host/x.git", True),
+        ("https://host/x.git?private_token=abc", True),
+        ("https://host/x.git#access_token=abc", True),
+        ("https://host/x.git?ref=main", False),
+        ("git+ssh://me:two/parts and blanks@host/x.git", True),
         ("git+https://token@host/x.git", True),
         ("ssh://git@host/x", False),
         ("git@host:x.git", False),

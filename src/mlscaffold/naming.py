@@ -90,15 +90,28 @@ def reserved_by(name: str) -> str | None:
 
 def check_answers(answers: Mapping[str, Any]) -> None:
     """Raises if an answer holds a credential, an unseen character or template syntax."""
+    refuse_credentials(answers)
     for question, answer in answers.items():
         for text in _texts(answer):
-            if kind := credentials.find(text):
-                raise MlscaffoldError(
-                    f"{question}: the answer holds what looks like {kind}, and it would be written "
-                    "into the project; write ${NAME} and set NAME in the environment."
-                )
             if problem := _text_problem(text, LONGEST_ANSWER):
                 raise MlscaffoldError(f"{question}: the answer {problem}; write it without.")
+
+
+def refuse_credentials(answers: Mapping[str, Any], *, again: bool = False) -> None:
+    """Raise if an answer holds a credential; with again, it stands in the project already."""
+    for question, answer in answers.items():
+        kind = next(filter(None, map(credentials.find, _texts(answer))), None)
+        if kind and again:
+            raise MlscaffoldError(
+                f"{question}: the recorded answer holds what looks like {kind}, and git has it "
+                "too. Replace it where it was made, set NAME to the new one in the environment, "
+                f"and add --data '{question}=...', with ${{NAME}} in its place."
+            )
+        if kind:
+            raise MlscaffoldError(
+                f"{question}: the answer holds what looks like {kind}, and it would be written "
+                "into the project; write ${NAME} and set NAME in the environment."
+            )
 
 
 def _texts(answer: Any) -> Iterable[str]:

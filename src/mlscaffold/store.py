@@ -17,7 +17,7 @@ from hashlib import sha256
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from mlscaffold import files, git
+from mlscaffold import credentials, files, git
 from mlscaffold.errors import MlscaffoldError, unknown
 
 _HEAD = "refs/mlscaffold/head"
@@ -93,7 +93,9 @@ def is_builtin(address: str) -> bool:
 
 
 def has_credential(address: str) -> bool:
-    """Whether an address holds a password or, where git would send it as one, a user."""
+    """Whether an address holds a password, a token or, where git would send it as one, a user."""
+    if credentials.find(address):
+        return True
     try:
         parts = urlsplit(address.removeprefix("git+"))
         return bool(parts.password or (parts.username and parts.scheme in {"http", "https"}))
@@ -105,9 +107,15 @@ def check_out(address: str | None, ref: str | None, *, fetch: bool = True) -> Ch
     """The template at address (None: the built-in one) and ref, fetched and as files.
 
     Without a ref: the built-in template as it was built in; of others the newest release, or HEAD
-    where there is none. Raises MlscaffoldError when there is no such address or ref.
+    where there is none. Raises MlscaffoldError when there is no such address or ref, and for an
+    address that holds a credential, as every project would record it.
     With fetch=False the mirror answers as the last fetch left it.
     """
+    if address and has_credential(address):
+        raise MlscaffoldError(
+            f"The template's address {address} holds a credential. Leave it out: git asks its "
+            "credential helper."
+        )
     address = address or builtin_address()
     source = _source(address)
     if not _is_git(source):

@@ -114,9 +114,11 @@ def render(
     data, recorded = dict(data or {}), step.answers.values
     known = recorded if migrated is None else migrated
     template.check_questions(step.new, data)
+    is_the_same = step.stays and not data and known == recorded
     newer = _worker(step, step.new, new_folder, known, data=data, ask=ask, trusted=trusted)
+    newer.is_written = not is_the_same
     new = _render(newer, step.new)
-    if step.stays and not data and known == recorded:
+    if is_the_same:
         return new, new
     with template.plain_errors(step.new.checkout.address):
         exclude = newer.exclusions(recorded)
@@ -209,7 +211,7 @@ def _worker(
         overwrite=True,
         unsafe=trusted,
     )
-    worker.recorded, worker.project = recorded, step.answers.root
+    worker.recorded, worker.project, worker.is_written = recorded, step.answers.root, False
     return worker
 
 

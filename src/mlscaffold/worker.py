@@ -17,6 +17,7 @@ from copier import _main, _user_data
 from copier._types import LazyDict, Phase
 from jinja2.ext import Extension
 
+from mlscaffold import naming
 from mlscaffold.errors import MlscaffoldError, is_raised_by_us
 from mlscaffold.git_paths import is_gits_own
 
@@ -143,6 +144,8 @@ class FastWorker(_main.Worker):
         """Nothing to do: no index holds the new file yet."""
 
     def _ask(self) -> None:
+        """Ask, and check every answer: given, typed, recorded, or a default."""
+        naming.check_answers(self.data)
         try:
             super()._ask()
         except (ValueError, TypeError) as error:  # Copier's ways to refuse an answer
@@ -150,6 +153,17 @@ class FastWorker(_main.Worker):
             if name is None or is_raised_by_us(error):
                 raise
             raise self._refusal(name, str(error)) from None
+        self._refuse_credentials()
+
+    def _refuse_credentials(self) -> None:
+        naming.refuse_credentials(self._shown_answers())
+
+    def _shown_answers(self) -> dict[str, Any]:
+        """Return the answers that are recorded."""
+        hidden = self.answers.hidden | set(self.template.secret_questions)
+        names = [name for name in self.template.questions_data if name not in hidden]
+        answers = self.answers.combined
+        return {name: answers[name] for name in names if name in answers}
 
     def _refusal(self, name: str, text: str) -> MlscaffoldError:
         """Return the error for an answer that the template does not allow."""
@@ -189,10 +203,12 @@ class VersionWorker(FastWorker):
     """Renders one version of an existing project into an empty folder.
 
     recorded are the answers of its answers file; external data are read in project itself.
+    Where is_written is False, it is only compared with, and may hold what no answer may.
     """
 
     recorded: Mapping[str, Any]
     project: Path
+    is_written: bool
 
     @property
     def data_folder(self) -> Path:
@@ -203,6 +219,14 @@ class VersionWorker(FastWorker):
         super()._ask()
         if self.defaults:
             self._refuse_what_is_no_longer_allowed()
+
+    def _refuse_credentials(self) -> None:
+        if not self.is_written:
+            return
+        answers = self._shown_answers()
+        recorded = {k: v for k, v in answers.items() if self.recorded.get(k) == v}
+        naming.refuse_credentials(recorded, again=True)
+        naming.refuse_credentials(answers)
 
     def _refuse_what_is_no_longer_allowed(self) -> None:
         """Copier would take the default instead, and nobody would know."""

@@ -167,11 +167,30 @@ def test_a_folder_that_is_not_empty_is_left_alone(repository: Make, folder: Path
     assert list(tree(folder)) == ["churn/mine"]
 
 
-def test_a_credential_in_the_address_is_refused_and_masked(folder: Path) -> None:
-    failed = new("churn", "--template", "https://me:s3cret@example.com/t.git", "--defaults")
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("https://me:s3cret@example.com/t.git", "https://***@example.com/t.git"),
+        ("https://example.com/t.git?private_token=s3cret", "t.git?private_token=***"),
+        ("git+ssh://me:s3cret/a b@example.com/t.git", "ssh://me:***@example.com/t.git"),
+    ],
+)
+@pytest.mark.parametrize("way", ["option", "config"])
+def test_a_credential_in_the_address_is_refused_and_masked(
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    address: str,
+    shown: str,
+    way: str,
+) -> None:
+    (tmp_path / "config.toml").write_text(f"template = '{address}'\n")
+    if way == "config":
+        monkeypatch.setenv("MLSCAFFOLD_CONFIG", str(tmp_path / "config.toml"))
+    failed = new("churn", "--defaults", *(["--template", address] if way == "option" else []))
     assert failed.exit_code == 2
     assert "s3cret" not in failed.output
-    assert "https://***@example.com" in failed.stderr
+    assert shown in failed.stderr
     assert not list(folder.iterdir())
 
 

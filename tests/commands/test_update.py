@@ -12,7 +12,7 @@ import copier
 import pytest
 import yaml
 from click.testing import CliRunner, Result
-from projects import LONG, edit, project, template
+from projects import LONG, edit, project, state, template
 from repositories import commit, git, tree, write
 
 from mlscaffold import environment
@@ -186,6 +186,75 @@ def test_a_credential_in_the_address_is_never_printed(folder: Path) -> None:
     assert done.exit_code == 2
     assert "holds a credential" in done.stderr
     assert secret not in done.output
+
+
+# Each is refused as an answer, and holds what nobody may see.
+HIDDEN = "hunter" + "2hunter2"
+CREDENTIALS = [
+    f"postgresql://me:{HIDDEN}@host/shop#orders",
+    f"postgresql://me:{HIDDEN}/and blanks@host/shop#orders",
+    f"https://host/orders.csv?sig={HIDDEN}",
+]
+ADDRESS = "\naddress:\n  type: str\n  default: "
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """A template whose first version asks for an address."""
+    first = {"copier.yml": CONFIG["copier.yml"] + ADDRESS + "a.csv\n", "a.jinja": "{{ address }}\n"}
+    return template(tmp_path / "t", first, {"new": "text\n"})
+
+
+def assert_refused(folder: Path, *arguments: str) -> None:
+    before = state(folder)
+    done = update(folder, *arguments)
+    assert done.exit_code == 2, done.output
+    assert "address: the " in done.stderr
+    assert "${NAME}" in done.stderr
+    assert HIDDEN not in done.output
+    assert state(folder) == before
+
+
+@pytest.mark.parametrize("answer", CREDENTIALS)
+def test_a_credential_in_a_new_answer_is_refused(source: Path, tmp_path: Path, answer: str) -> None:
+    folder = project(source, tmp_path / "p")
+    assert_refused(folder, "--data", f"address={answer}")
+    assert_refused(folder, "--to", "current", "--data", f"address={answer}")
+    file = write(tmp_path, {"answers.yml": json.dumps({"address": answer})}) / "answers.yml"
+    assert_refused(folder, "--data-file", str(file))
+    assert update(folder, "--data", "address=https://host/a.csv?sig=${SIG}").exit_code == 0
+
+
+def test_a_credential_in_a_default_is_refused(tmp_path: Path) -> None:
+    asks = {"copier.yml": CONFIG["copier.yml"] + ADDRESS + f"'{CREDENTIALS[0]}'\n"}
+    folder = project(template(tmp_path / "t", CONFIG, asks), tmp_path / "p")
+    assert_refused(folder)
+    assert update(folder, "--data", "address=a.csv").exit_code == 0
+
+
+def test_a_credential_in_a_migrated_answer_is_refused(source: Path, tmp_path: Path) -> None:
+    folder = project(source, tmp_path / "p")
+    command = f"sed -i 's|a.csv|{CREDENTIALS[0]}|' .copier-answers.yml"
+    migrations = f'\n_migrations:\n  - version: v3\n    before: ["{command}"]\n'
+    text = (source / "copier.yml").read_text()
+    commit(source, {"copier.yml": text + migrations}, tag="v3")
+    assert_refused(folder, "--trust")
+
+
+@pytest.mark.parametrize("answer", CREDENTIALS)
+def test_a_recorded_credential_has_to_be_replaced(
+    source: Path, tmp_path: Path, answer: str
+) -> None:
+    """What Copier let in is in git; `status` and `diff` still tell what they tell."""
+    folder = project(source, tmp_path / "p", address=answer)
+    assert_refused(folder)
+    for command, words in (("status", "would be refused: address: the recorded"), ("diff", "")):
+        told = CliRunner().invoke(cli, [command, str(folder)])
+        assert told.exit_code == (1 if command == "status" else 0), told.output
+        assert words in told.stdout
+        assert HIDDEN not in told.output
+    assert update(folder, "--data", "address=postgresql://me:${PW}@host/shop").exit_code == 0
+    assert HIDDEN not in (folder / "a").read_text() + (folder / ".copier-answers.yml").read_text()
 
 
 def test_names_that_are_not_utf8_are_printed(tmp_path: Path) -> None:

@@ -76,11 +76,6 @@ def command(
         raise click.UsageError("--run needs the environment: leave out --no-env.")
     settings = config.load()
     address = address or settings.template
-    if address and store.has_credential(address):
-        raise MlscaffoldError(
-            f"The template's address {address} holds a credential. Leave it out: git asks its "
-            "credential helper."
-        )
     given = {**data_file, **data}
     given |= {k: v for k, v in (("data_uri", data_uri), ("target", target)) if v is not None}
     ask = output.is_interactive() and not defaults and output_format == "text"
