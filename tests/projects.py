@@ -58,6 +58,11 @@ def state(folder: Path) -> State:
     return tuple(sorted(files)), git(folder, "ls-files", "-s"), git(folder, "for-each-ref")
 
 
+def has_journal(folder: Path) -> bool:
+    """Say whether there is an update of the project's repository to go back from."""
+    return any((folder / ".git" / "mlscaffold").glob("update-*"))
+
+
 def step(folder: Path, to: str | None = None) -> versions.Step:
     found: Answers = answers.find(folder)[0]
     return versions.choose(found, to)

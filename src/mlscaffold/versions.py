@@ -149,7 +149,17 @@ def check_trust(step: Step, *, trusted: bool, runs_code: bool, skip_tasks: bool 
 
 
 def has_migrations(step: Step, stage: str) -> bool:
+    """Say whether a step has migrations of a stage, whatever their conditions say."""
     return "migrations" in step.new.unsafe and bool(_migrations(step, stage))
+
+
+def are_migrations_due(step: Step, stage: str, rendered: Rendered | None = None) -> bool:
+    """Say whether a migration of a stage would run: its condition is true with the answers."""
+    if not has_migrations(step, stage):
+        return False
+    worker = _program_worker(step, rendered)
+    with template.plain_errors(step.new.checkout.address), operation("update"):
+        return any(worker.is_due(task) for task in _migrations(step, stage))
 
 
 def run_migrations(step: Step, stage: str, rendered: Rendered | None = None) -> None:
@@ -172,8 +182,7 @@ def _migrations(step: Step, stage: Any) -> Sequence[Any]:
 
 
 def _execute(step: Step, phase: Phase, tasks: Sequence[Any], rendered: Rendered | None) -> None:
-    worker = _worker(step, step.new, step.answers.root, step.answers.values, trusted=True)
-    worker.answers = rendered.context if rendered else known_answers(worker)
+    worker = _program_worker(step, rendered)
     with (
         template.plain_errors(step.new.checkout.address),
         operation("update"),
@@ -181,6 +190,13 @@ def _execute(step: Step, phase: Phase, tasks: Sequence[Any], rendered: Rendered 
         stdout_to_stderr(),
     ):
         worker._execute_tasks(tasks)
+
+
+def _program_worker(step: Step, rendered: Rendered | None) -> VersionWorker:
+    """Return what runs the template's programs: with the new answers, or else the recorded."""
+    worker = _worker(step, step.new, step.answers.root, step.answers.values, trusted=True)
+    worker.answers = rendered.context if rendered else known_answers(worker)
+    return worker
 
 
 def _worker(

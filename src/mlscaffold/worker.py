@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from copier import _main, _user_data
+from copier._tools import cast_to_bool
 from copier._types import LazyDict, Phase
 from jinja2.ext import Extension
 
@@ -247,6 +248,13 @@ class VersionWorker(FastWorker):
             if name not in answered and name not in self.template.secret_questions
         }
 
+    def is_due(self, task: Any) -> bool:
+        """Say whether the condition of a task or migration is true, as Copier decides it."""
+        extra = {f"_{name}": value for name, value in task.extra_vars.items()}
+        extra["_copier_operation"] = "update"
+        with Phase.use(Phase.MIGRATE):
+            return bool(cast_to_bool(self._render_value(task.condition, extra)))
+
     def exclusions(self, recorded: Mapping[str, Any]) -> list[str]:
         """The patterns of _exclude, as they read with the answers that are recorded."""
         extra = {**recorded, "_copier_operation": "update"}
@@ -286,7 +294,13 @@ def known_answers(worker: VersionWorker) -> Any:
 
 def can_render_fast() -> bool:
     """Whether this release of Copier still has the private parts that the workers lean on."""
-    methods = ("_ask", "_render_context", "_render_path", "_sync_git_index_executable_bit")
+    methods = (
+        "_ask",
+        "_render_context",
+        "_render_path",
+        "_render_value",
+        "_sync_git_index_executable_bit",
+    )
     mine = (
         "_external_data",
         "_execute_tasks",

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from projects import LONG, edit, planned, project, template
+from projects import LONG, edit, has_journal, planned, project, template
 from repositories import Files, commit, git, tree, write
 
 from mlscaffold.errors import MlscaffoldError
@@ -99,7 +99,7 @@ def test_a_touched_file_that_is_not_committed_is_named(
     with pytest.raises(MlscaffoldError, match=r"Not committed.*: a\. .*Nothing was written"):
         update(folder)
     assert state(folder) == before
-    assert not (folder / ".git" / "mlscaffold" / "update").exists()
+    assert not has_journal(folder)
 
 
 def test_a_file_that_is_not_checked_out_is_named(folder: Path) -> None:
@@ -256,7 +256,7 @@ def test_killed_between_two_files_it_is_taken_back_by_the_next_run(
     project_ = repository.open_at(folder)
     with journal.locked(project_):
         assert "taken back" in str(apply.recover(project_))
-        assert apply.recover(project_) is None
+        assert apply.recover(project_) == ()
     assert state(folder) == before
     update(folder)
 
@@ -268,7 +268,7 @@ def test_killed_before_it_begins_it_was_never_there(
     _die_in(folder, monkeypatch, journal, "begin", 0)
     assert state(folder) == before
     project_ = repository.open_at(folder)
-    assert apply.recover(project_) is None
+    assert apply.recover(project_) == ()
     assert not list(project_.state.glob("next-*"))
 
 
@@ -311,8 +311,7 @@ def test_what_was_edited_after_a_kill_is_kept_with_a_copy(
     _die_in(folder, monkeypatch, placing, "_put", 4)
     write(folder, {"a": "edited after the kill\n", "new/deep": "and this\n"})
     project_ = repository.open_at(folder)
-    found = apply.recover(project_)
-    assert found
+    (found,) = apply.recover(project_)
     assert found.edited == ("a",)
     assert "edited since: a." in found.text
     assert tree(folder)["a"] == b"edited after the kill\n"
@@ -405,7 +404,7 @@ def test_interrupted_or_out_of_space_it_is_taken_back_at_once(
     with pytest.raises(expected):
         update(folder)
     assert state(folder) == before
-    assert not (folder / ".git" / "mlscaffold" / "update").exists()
+    assert not has_journal(folder)
 
 
 def test_another_git_command_at_work_is_waited_for(folder: Path) -> None:

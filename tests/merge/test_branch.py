@@ -49,7 +49,7 @@ def test_a_lock_that_a_killed_update_left_is_cleared(
     project_.state.mkdir()
     (project_.state / "ref").write_text("refs/heads/up")
     (folder / ".git" / "refs" / "heads" / "up.lock").write_text("")
-    assert apply.recover(project_) is None
+    assert apply.recover(project_) == ()
     with planned(folder, from_head=True) as plan:
         branch.commit(plan, "up")
     assert git(folder, "rev-parse", "up^") == git(folder, "rev-parse", "HEAD")

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from projects import LONG, State, edit, project, state, template
+from projects import LONG, State, edit, has_journal, project, state, template
 from repositories import git, tree, write
 
 from mlscaffold.errors import MlscaffoldError
@@ -65,8 +65,7 @@ def check_recovered(folder: Path, old: State, new: State) -> str:
     """Whatever state a kill left, the next run makes it old or new."""
     found = state(folder)
     nothing = pytest.raises(MlscaffoldError, match="There is no update")
-    has_journal = (folder / ".git" / "mlscaffold" / "update").exists()
-    with nullcontext() if has_journal else nothing:
+    with nullcontext() if has_journal(folder) else nothing:
         update.abort(folder)
     assert state(folder) == old
     assert not (folder / ".git" / "index.lock").exists()
@@ -227,7 +226,7 @@ def check_refused(running: subprocess.Popen[str], folder: Path, old: State, reas
     assert errors.count("\n") == 1, errors
     assert reason in errors
     assert state(folder) == old
-    assert not (folder / ".git" / "mlscaffold" / "update").exists()
+    assert not has_journal(folder)
 
 
 def fill(file: Path, free: int) -> None:
@@ -269,32 +268,11 @@ def test_abort_names_what_was_edited_after_a_kill(folder: Path) -> None:
     (folder / "d0/f10").write_bytes(first)  # as a kill on the way back leaves it
     write(folder, {"d0/f5": "edited\n"})
     here = repository.open_at(folder)
-    record = journal.read(here)
-    assert record
+    ((here, record),) = journal.all_of(here)
     journal.write(journal.folder(here), replace(record, state=journal.APPLYING))
-    assert update.abort(folder) == ("d0/f5",)
+    assert update.abort(folder).edited == ("d0/f5",)
     assert tree(folder)["d0/f5"] == b"edited\n"
     assert tree(folder)["c"] == b"mine\n"
-
-
-def test_what_a_killed_migration_changed_is_named_and_git_restores_it(tmp_path: Path) -> None:
-    config = """
-_migrations:
-  - version: v2
-    when: "{{ _stage == 'before' }}"
-    command: echo migrated >> own && kill -9 $PPID
-"""
-    template(tmp_path / "t", {"copier.yml": "", "a": "1\n"}, {"copier.yml": config, "a": "2\n"})
-    folder = project(tmp_path / "t", tmp_path / "p")
-    edit(folder, {"own": "o\n"})
-    old = state(folder)
-    assert start(folder, "--trust").wait() == -signal.SIGKILL
-    assert tree(folder)["own"] == b"o\nmigrated\n"
-    running = start(folder, "--trust")
-    assert "not committed is: own." in running.communicate()[1]
-    assert running.returncode == 2
-    git(folder, "restore", "own")
-    assert state(folder) == old
 
 
 def test_eight_at_once_leave_one_update(folder: Path) -> None:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from projects import LONG, edit, project, state, template
+from projects import LONG, edit, has_journal, project, state, template
 from repositories import git
 
 from mlscaffold import store
@@ -94,7 +94,7 @@ class Kills:
             self.check_branch(point)
         elif by_abort:
             nothing = pytest.raises(MlscaffoldError, match="There is no update")
-            with nullcontext() if (place / "update").exists() else nothing:
+            with nullcontext() if has_journal(self.copy) else nothing:
                 update.abort(self.copy)
             assert state(self.copy) == self.old, point
         else:
@@ -102,7 +102,8 @@ class Kills:
             assert state(self.copy) == self.new, point
         self.found[found] += 1
         assert not list((self.copy / ".git").rglob("*.lock")), point
-        assert not [left for left in place.glob("*") if left.name not in ("lock", "update")], point
+        left = [one.name for one in place.glob("*") if not one.name.startswith("update-")]
+        assert set(left) <= {"lock"}, point
         assert git(self.copy, "fsck", "--connectivity-only") == "", point
 
     def check_branch(self, point: object) -> None:

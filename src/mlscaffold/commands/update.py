@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ from mlscaffold.errors import MlscaffoldError
 
 if TYPE_CHECKING:
     from mlscaffold.merge.plan import Plan
-    from mlscaffold.merge.update import Outcome
+    from mlscaffold.merge.update import Aborted, Outcome
 
 _SHOWN = 6
 _WORDS = {"create": "created", "update": "updated", "merge": "merged", "delete": "deleted"}
@@ -59,7 +59,7 @@ def command(
     from mlscaffold.merge import update
 
     if abort:
-        _print_aborted(update.abort(path), output_format)
+        _print_aborted(update.abort(path, answers_file), output_format)
         return
     settings = config.load()
     outcome = update.run(
@@ -71,6 +71,7 @@ def command(
             trusts=lambda address: trust or template.trusts(settings, address),
             ask=output.is_interactive() and not defaults and output_format == "text",
             skip_tasks=skip_tasks,
+            say=output.note,
             dry_run=dry_run,
             with_diff=with_diff,
             branch=branch,
@@ -85,13 +86,18 @@ def command(
         raise SystemExit(1)
 
 
-def _print_aborted(edited: Sequence[str], output_format: str) -> None:
+def _print_aborted(aborted: Aborted, output_format: str) -> None:
     if output_format == "json":
-        output.as_json({"aborted": True, "kept": list(edited)})
-    elif edited:
-        raise MlscaffoldError(f"Taken back, but for what was edited since: {', '.join(edited)}.")
-    else:
-        output.result("The project is as it was before the update.")
+        copies = list(aborted.kept)
+        output.as_json({"aborted": True, "kept": list(aborted.edited), "copies": copies})
+        return
+    if aborted.edited:
+        names = ", ".join(aborted.edited)
+        raise MlscaffoldError(f"Taken back, but for what was edited since: {names}.")
+    output.result("The project is as it was before the update.")
+    if aborted.kept:
+        names = ", ".join(aborted.kept)
+        output.note(f"What these files held until now is in .git/mlscaffold/kept: {names}")
 
 
 def _describe(outcome: Outcome, is_written: bool) -> dict[str, Any]:
@@ -100,6 +106,7 @@ def _describe(outcome: Outcome, is_written: bool) -> dict[str, Any]:
         "written": is_written,
         "needs_look": outcome.needs_look,
         "updates": [plan.as_json() for plan in outcome.plans],
+        "programs": dict(outcome.programs),
         "commit": outcome.commit,
         "notes": list(outcome.notes),
         "unresolved": list(outcome.unresolved),
@@ -114,6 +121,11 @@ def _print(outcome: Outcome, is_written: bool, branch: str | None) -> None:
         output.result(_headline(plan))
         for line in _lines(plan):
             output.result(f"  {line}")
+    if outcome.programs:
+        output.result(f"  {'programs':<10}{_what_programs_did(outcome)}")
+    if outcome.not_committed:
+        names = ", ".join(outcome.not_committed)
+        output.note(f"Programs of the template changed what you had not committed: {names}")
     if outcome.diff:
         output.result(outcome.diff)
     for note in outcome.notes:
@@ -128,6 +140,16 @@ def _print(outcome: Outcome, is_written: bool, branch: str | None) -> None:
         output.result(GO_BACK)
     elif not outcome.is_empty and not outcome.commit:
         output.result("Nothing was written.")
+
+
+def _what_programs_did(outcome: Outcome) -> str:
+    parts = []
+    for word in ("created", "changed", "removed"):
+        paths = [path for path, change in outcome.programs.items() if change == word]
+        if paths:
+            more = f", … {len(paths) - _SHOWN} more" if len(paths) > _SHOWN else ""
+            parts.append(f"{word} {', '.join(paths[:_SHOWN])}{more}")
+    return "; ".join(parts)
 
 
 def _headline(plan: Plan) -> str:

@@ -12,11 +12,14 @@ from typing import NamedTuple
 
 from mlscaffold import git
 from mlscaffold.errors import MlscaffoldError
-from mlscaffold.merge import branch, check, index, journal, placing
+from mlscaffold.merge import branch, check, index, journal, placing, snapshot
 from mlscaffold.merge.journal import APPLYING, Change, Journal
 from mlscaffold.merge.objects import PROGRAM
 from mlscaffold.merge.plan import Action, Plan
 from mlscaffold.merge.repository import Repository
+from mlscaffold.merge.snapshot import Snapshot
+
+_SHOWN = 5
 
 
 def apply(plans: Sequence[Plan]) -> None:
@@ -76,16 +79,20 @@ class Recovered(NamedTuple):
     edited: tuple[str, ...] = ()
 
 
-def recover(repository: Repository) -> Recovered | None:
-    """Ends an update that was killed, forwards or back.
+def recover(repository: Repository) -> tuple[Recovered, ...]:
+    """End every update of the repository that was killed, forwards or back.
 
-    The lock is held, so no other process is at it.
+    The lock is held, so no other process is at it. Raises MlscaffoldError where programs of the
+    template ran meanwhile: then a person has to say that all is to go back.
     """
     journal.remove_unfinished(repository)
     branch.clear_stale_lock(repository)
-    record = journal.read(repository)
-    if record is None or record.state != APPLYING:
-        return None
+    _refuse_an_open_snapshot(repository)
+    interrupted = [pair for pair in journal.all_of(repository) if pair[1].state == APPLYING]
+    return tuple(_recover(of, record) for of, record in interrupted)
+
+
+def _recover(repository: Repository, record: Journal) -> Recovered:
     index.clear_stale_lock(repository, journal.folder(repository))
     is_staged = not record.staged or index.is_staged(repository, record.paths_in_index)
     if is_staged and placing.is_in_place(repository, record):
@@ -100,22 +107,62 @@ def recover(repository: Repository) -> Recovered | None:
 
 def check_not_interrupted(repository: Repository) -> None:
     """Raises for a project that is between two versions, as an update of it was killed."""
-    record = journal.read(repository)
-    if record is not None and record.state == APPLYING:
+    _refuse_an_open_snapshot(repository)
+    for of, record in journal.all_of(repository):
+        if record.state == APPLYING:
+            raise MlscaffoldError(
+                f"An update of {of.project} is running or was interrupted. To go back: "
+                "mlscaffold update --abort"
+            )
+
+
+def _refuse_an_open_snapshot(repository: Repository) -> None:
+    """Raise where an update was killed while programs of the template could run."""
+    opened = snapshot.read(repository)
+    if opened is None:
+        return
+    of = snapshot.repository_of(repository, opened)
+    if opened.head != repository.head:  # somebody went on from there, so it is theirs
+        snapshot.forget(repository)
+        return
+    with snapshot.differences(of, opened) as found:
+        names = ", ".join(one.path for one in found[:_SHOWN]) + (", …" if found[_SHOWN:] else "")
+    raise MlscaffoldError(
+        f"An update of {of.project} was interrupted while programs of its template could run. "
+        f"Not as before: {names or 'nothing'}. To go back:  mlscaffold update --abort"
+    )
+
+
+def abort_interrupted(repository: Repository, taken: Snapshot) -> tuple[str, ...]:
+    """Make a project what it was before an update that was killed while programs could run.
+
+    What differs is kept, as it may be a person's; return its paths. Raises MlscaffoldError when a
+    commit was made since.
+    """
+    of = snapshot.repository_of(repository, taken)
+    branch.clear_stale_lock(repository)
+    for place in (journal.folder(of), snapshot.folder(of)):
+        index.clear_stale_lock(of, place)
+    if taken.head != repository.head:
+        snapshot.forget(of)
         raise MlscaffoldError(
-            f"An update of {repository.top} is running or was interrupted. To go back: "
-            "mlscaffold update --abort"
+            "A commit was made since the update was interrupted, so it is git's to take back. "
+            "Type: git revert, or git reset"
         )
+    index.check_unlocked(of)
+    kept = snapshot.restore(of, taken, keep=True)
+    journal.remove_unfinished(repository)
+    return kept
 
 
 def abort(repository: Repository) -> tuple[str, ...]:
-    """Takes the last update back; the paths of files that were edited since, which stay.
+    """Take the last update of these answers files back; return the files edited since, which stay.
 
     Raises MlscaffoldError when there is none, or when a commit was made since.
     """
     record = journal.read(repository)
     if record is None:
-        raise MlscaffoldError(f"There is no update of {repository.top} to go back from.")
+        raise MlscaffoldError(f"There is no update of {repository.project} to go back from.")
     if record.head != repository.head:
         raise MlscaffoldError(
             "A commit was made since the last update, so it is git's to take back. Type: "
@@ -194,6 +241,8 @@ def _prepare(
         head=repository.head,
         names=plans[0].names,
         changes=tuple(changes),
+        prefix=repository.prefix,
+        answers_files=repository.answers_files,
         index=index.entries(repository, [action.path for action in staged]),
         paths_in_index=tuple(action.path for action in staged),
         staged=bool(staged),

@@ -46,6 +46,11 @@ def check_clean(plan: Plan) -> None:
         )
 
 
+def is_uncommitted(plan: Plan, path: str) -> bool:
+    """Say whether a file is not as in the commit, in the index or in the work tree."""
+    return any(_changed(plan.objects.repository, [path]))
+
+
 def refuse(in_the_way: Iterable[str]) -> None:
     """Raises MlscaffoldError if there are files in the way, naming them."""
     if names := sorted(set(in_the_way)):

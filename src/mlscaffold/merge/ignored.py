@@ -91,7 +91,7 @@ def keep_ignoring(objects: Objects, ours: str, actions: Sequence[Action]) -> tup
     repository = objects.repository
     if not any(_is_ignore_file(action.path) and action.writes for action in actions):
         return tuple(actions)
-    let_go = list(_let_go(objects, ours, actions, _ignored_now(repository)))
+    let_go = list(_let_go(objects, ours, actions, ignored_now(repository)))
     if not let_go:
         return tuple(actions)
     path = repository.prefix + _IGNORE_FILE
@@ -144,7 +144,7 @@ def _kept(path: str, mine: Entry, theirs: Entry, place: str) -> Iterator[Action]
     yield Action(place, "create", None, theirs, _BESIDE)
 
 
-def _ignored_now(repository: Repository) -> list[str]:
+def ignored_now(repository: Repository) -> list[str]:
     """Return what git ignores in the project; a folder that is ignored as a whole ends in "/"."""
     entries = _list(repository, *_IGNORED, "--directory", repository.prefix or ".")
     by_name = set(_check_ignore(repository, entries))

@@ -7,11 +7,12 @@ import shutil
 import tempfile
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from hashlib import sha256
 from pathlib import Path
 
 from mlscaffold import git
 from mlscaffold.errors import MlscaffoldError
-from mlscaffold.merge.journal import Journal
+from mlscaffold.merge.journal import Journal, folder
 from mlscaffold.merge.objects import PROGRAM, SUBMODULE, mode_of
 from mlscaffold.merge.plan import Action, Plan
 from mlscaffold.merge.repository import Repository
@@ -77,10 +78,54 @@ def stage(repository: Repository, actions: Iterable[Action], journal: Path) -> N
 
 
 def restore(repository: Repository, record: Journal) -> None:
-    """Gives the paths back what the index held of them before the update."""
+    """Give the paths back what the index held of them before the update.
+
+    Where the whole index of before was kept and nobody has staged anything since, it comes back
+    as it was, with its flags.
+    """
+    place = folder(repository)
+    if record.index_after and record.index_after == digest(repository):
+        put(repository, place / "index", place)
+        return
     gone = (f"{_nothing(repository, path)}\x00" for path in record.paths_in_index)
-    place = repository.state / "update"
     _replace(repository, place, "".join(gone) + record.index)
+
+
+def put(repository: Repository, source: Path, place: Path) -> None:
+    """Replace the index by a copy of source, under git's own lock; place is for our own files."""
+    fresh = Path(tempfile.mkdtemp(dir=place)) / "index"
+    try:
+        _lock(repository, repository.git_dir / "index.lock", place / "lock")
+        if source.exists():
+            shutil.copy2(source, fresh)
+            fresh.replace(repository.index)
+        else:
+            repository.index.unlink(missing_ok=True)
+    finally:
+        clear_stale_lock(repository, place)
+
+
+def digest(repository: Repository) -> str:
+    """Return what changes when somebody stages something."""
+    done = git.exchange("ls-files", "-v", "--stage", "-z", cwd=repository.top)
+    return sha256(done.stdout).hexdigest()
+
+
+def difference(repository: Repository, earlier: Path) -> tuple[str, tuple[str, ...]]:
+    """Return the paths that an earlier index held otherwise, and what it held of them."""
+    before, now = _stages(repository, earlier), _stages(repository, repository.index)
+    paths = sorted(path for path in before.keys() | now if before.get(path) != now.get(path))
+    lines = (line for path in paths for line in before.get(path, ()))
+    return "".join(f"{line}\x00" for line in lines), tuple(paths)
+
+
+def _stages(repository: Repository, index_file: Path) -> dict[str, list[str]]:
+    variables = {"GIT_INDEX_FILE": str(index_file)}
+    done = git.exchange("ls-files", "--stage", "-z", cwd=repository.top, variables=variables)
+    found: dict[str, list[str]] = {}
+    for line in filter(None, os.fsdecode(done.stdout).split("\x00")):
+        found.setdefault(line.partition("\t")[2], []).append(line)
+    return found
 
 
 def is_staged(repository: Repository, paths: Sequence[str]) -> bool:

@@ -1,8 +1,8 @@
 """The journal of an update: what every file was and will be, so that it can always go back.
 
-It is a folder in the project's git folder. `update` holds the last one: its record, the files as
-they were (`before`) and the files that are still to be put in place (`ready`). It appears and
-disappears by one rename, so that it is there wholly or not at all.
+It is a folder in the repository's git folder, one for each project and its answers files: the last
+update's record, the files as they were (`before`) and the files that are still to be put in place
+(`ready`). It appears and disappears by one rename, so that it is there wholly or not at all.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ import errno
 import json
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -42,17 +42,23 @@ class Journal:
     head: the commit that it started from
     names: the old and the new version
     changes: the files, in the order in which they change
-    index: what git's index held of the paths in conflict, as `git update-index` reads it
+    prefix, answers_files: the project, and what of it was updated
+    index: what git's index held of the paths in paths_in_index, as `git update-index` reads it
     staged: whether the index changes at all
+    index_after: the digest of the index after the update; the whole index of before is next to
+        the record then, as `index`
     """
 
     state: str
     head: str
     names: tuple[str, str]
     changes: tuple[Change, ...]
+    prefix: str
+    answers_files: tuple[str, ...]
     index: str = ""
-    paths_in_index: tuple[str, ...] = field(default_factory=tuple)
+    paths_in_index: tuple[str, ...] = ()
     staged: bool = False
+    index_after: str = ""
 
 
 @contextmanager
@@ -76,23 +82,43 @@ def locked(repository: Repository) -> Iterator[None]:
 
 
 def folder(repository: Repository) -> Path:
-    return repository.state / "update"
+    return repository.state / repository.update_name
 
 
 def read(repository: Repository) -> Journal | None:
     """The last update's journal, if there is one."""
+    return _read(folder(repository))
+
+
+def all_of(repository: Repository) -> list[tuple[Repository, Journal]]:
+    """Return the journals of all projects in the repository, the newest first."""
+    places = sorted(repository.state.glob("update-*"), key=lambda place: -place.stat().st_mtime_ns)
+    found = []
+    for place in places:
+        if journal := _read(place):
+            of = replace(repository, prefix=journal.prefix, answers_files=journal.answers_files)
+            found.append((of, journal))
+    return found
+
+
+def _read(place: Path) -> Journal | None:
     try:
-        text = (folder(repository) / _RECORD).read_text(encoding="utf-8")
+        text = (place / _RECORD).read_text(encoding="utf-8")
     except FileNotFoundError:
         return None
     data: dict[str, Any] = json.loads(text)
     changes = tuple(Change(**change) for change in data.pop("changes"))
-    data["names"], data["paths_in_index"] = tuple(data["names"]), tuple(data["paths_in_index"])
+    for name in ("names", "answers_files", "paths_in_index"):
+        data[name] = tuple(data[name])
     return Journal(**data, changes=changes)
 
 
 def write(place: Path, journal: Journal) -> None:
-    files.write_text(place / _RECORD, json.dumps(asdict(journal)))
+    write_record(place / _RECORD, asdict(journal))
+
+
+def write_record(path: Path, content: Mapping[str, Any]) -> None:
+    files.write_text(path, json.dumps(content))
 
 
 def finish(repository: Repository, journal: Journal) -> Journal:

@@ -86,7 +86,7 @@ def _put(repository: Repository, number: int, path: str, source: str | None) -> 
     place = repository.top / path
     if source is None:
         place.unlink()
-        _prune(place.parent, repository.top)
+        prune(place.parent, repository.top)
         return
     place.parent.mkdir(parents=True, exist_ok=True)
     if place.is_dir() and not place.is_symlink():
@@ -107,7 +107,7 @@ def _temporary(number: int) -> str:
     return f".mlscaffold-{number}.tmp"
 
 
-def _prune(empty: Path, top: Path) -> None:
+def prune(empty: Path, top: Path) -> None:
     """Removes folders that hold nothing any more, as git does; never the one we stand in."""
     with suppress(OSError):
         while empty != top and not Path.cwd().is_relative_to(empty):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
 from mlscaffold import git
@@ -17,6 +19,7 @@ class Repository:
     prefix: the project's folder below top, "" or with "/" at its end
     head: the commit that is checked out
     object_format: sha1 or sha256
+    answers_files: those that the update at hand is of, below the project's folder
     """
 
     top: Path
@@ -25,15 +28,27 @@ class Repository:
     prefix: str
     head: str
     object_format: str
+    answers_files: tuple[str, ...] = ()
 
     @property
     def index(self) -> Path:
         return self.git_dir / "index"
 
     @property
+    def project(self) -> Path:
+        """The folder of the project at hand."""
+        return self.top / self.prefix
+
+    @property
     def state(self) -> Path:
-        """Where an update keeps its journal: in the git folder of this work tree."""
+        """Where updates keep their journals: in the git folder of this work tree."""
         return self.git_dir / "mlscaffold"
+
+    @property
+    def update_name(self) -> str:
+        """What the update of this project and these answers files is called in that folder."""
+        key = "\0".join((self.prefix, *self.answers_files))
+        return f"update-{sha256(os.fsencode(key)).hexdigest()[:12]}"
 
 
 def open_at(root: Path) -> Repository:

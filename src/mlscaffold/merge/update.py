@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from mlscaffold import answers, git, store, versions
 from mlscaffold.answers import Answers
 from mlscaffold.errors import MlscaffoldError, unknown
-from mlscaffold.merge import apply, branch, index, journal, programs, repository
+from mlscaffold.merge import (
+    apply,
+    branch,
+    index,
+    journal,
+    locking,
+    programs,
+    repository,
+    snapshot,
+)
 from mlscaffold.merge.plan import Plan
 from mlscaffold.merge.planning import planned
 from mlscaffold.merge.repository import Repository
+from mlscaffold.merge.snapshot import Snapshot
 from mlscaffold.versions import Rendered, Step
 
 GO_BACK = "To go back:  mlscaffold update --abort"
@@ -26,6 +38,7 @@ class Request:
 
     trusts: whether the template of an address may run code
     ask: whether there is a person to answer new questions
+    say: is told what a person has to know before it happens
     """
 
     place: Path
@@ -35,6 +48,7 @@ class Request:
     trusts: Callable[[str], bool] = lambda _address: False
     ask: bool = False
     skip_tasks: bool = False
+    say: Callable[[str], None] = lambda _text: None
     dry_run: bool = False
     with_diff: bool = False
     branch: str | None = None
@@ -45,6 +59,8 @@ class Outcome:
     """What an update did, or would do.
 
     notes: what the user has to know besides
+    programs: what programs of the template did to files, by path
+    not_committed: those of these files that had been edited and not committed
     unresolved: conflicts of an earlier merge
     commit: the commit on the branch that was asked for
     """
@@ -52,13 +68,15 @@ class Outcome:
     root: Path
     plans: tuple[Plan, ...] = ()
     notes: tuple[str, ...] = ()
+    programs: Mapping[str, programs.Change] = field(default_factory=dict)
+    not_committed: tuple[str, ...] = ()
     diff: str = ""
     commit: str | None = None
     unresolved: tuple[str, ...] = ()
 
     @property
     def is_empty(self) -> bool:
-        return all(plan.is_empty for plan in self.plans)
+        return not self.programs and all(plan.is_empty for plan in self.plans)
 
     @property
     def needs_look(self) -> bool:
@@ -68,27 +86,92 @@ class Outcome:
 def run(request: Request) -> Outcome:
     """Updates a project. Raises MlscaffoldError, and changes nothing, when it cannot."""
     found = answers.find(request.place, request.answers_file)
-    project = repository.open_at(found[0].root)
+    project = _open(found)
     if request.dry_run:
         apply.check_not_interrupted(project)
         return _update(request, project, found, ())
     if request.branch:
         branch.check_name(project, request.branch)
     with journal.locked(project):
-        repaired = apply.recover(project)
-        if repaired:  # the answers may be others now
+        recovered = apply.recover(project)
+        if recovered:  # the answers may be others now
             found = answers.find(request.place, request.answers_file)
-        return _update(request, project, found, (repaired.text,) if repaired else ())
+            project = _open(found)
+        return _update(request, project, found, tuple(one.text for one in recovered))
 
 
-def abort(place: Path) -> tuple[str, ...]:
-    """Takes the last update back; the paths of files that were edited since, and so stay."""
+@dataclass(frozen=True)
+class Aborted:
+    """What going back left for a person to look at.
+
+    edited: files that were edited since the update, and stay as they are
+    kept: files that were taken back, and whose content until then is in .git/mlscaffold/kept,
+        as a program of the template or a person may have written it
+    """
+
+    edited: tuple[str, ...] = ()
+    kept: tuple[str, ...] = ()
+
+
+def abort(place: Path, answers_file: str | None = None) -> Aborted:
+    """Take the last update of a project back. Raises MlscaffoldError where there is none."""
     project = repository.open_at(_root(place))
     with journal.locked(project):
-        repaired = apply.recover(project)
-        if repaired and journal.read(project) is None:
-            return repaired.edited
-        return apply.abort(project)
+        if taken := snapshot.read(project):
+            _check_named(project, snapshot.repository_of(project, taken))
+            return Aborted(kept=apply.abort_interrupted(project, taken))
+        interrupted = apply.recover(project)
+        if interrupted and not any(True for _ in _journals(project, answers_file)):
+            return Aborted(tuple(path for one in interrupted for path in one.edited))
+        return Aborted(apply.abort(_last_update(project, answers_file)))
+
+
+def _open(found: Sequence[Answers]) -> Repository:
+    """Return the repository, for an update of these answers files."""
+    files = tuple(one.file for one in found)
+    return replace(repository.open_at(found[0].root), answers_files=files)
+
+
+def _journals(project: Repository, answers_file: str | None) -> Iterator[Repository]:
+    """Yield the updates of the project that the folder is in, the newest first."""
+    every = [of for of, _ in journal.all_of(project)]
+    prefixes = [
+        f"{parent.as_posix()}/"
+        for parent in (Path(project.prefix), *Path(project.prefix).parents)
+        if parent != Path()
+    ]
+    for prefix in (*prefixes, ""):
+        found = [of for of in every if of.prefix == prefix]
+        if found:
+            yield from (
+                of for of in found if answers_file is None or answers_file in of.answers_files
+            )
+            return
+
+
+def _last_update(project: Repository, answers_file: str | None) -> Repository:
+    """Return the newest update of the project and answers file; raise where there is none."""
+    for of in _journals(project, answers_file):
+        if answers_file and len(of.answers_files) > 1:
+            names = " and ".join(of.answers_files)
+            raise MlscaffoldError(
+                f"The last update was one of {names} together. To take it back, leave out "
+                "--answers-file"
+            )
+        return of
+    others = sorted({of.prefix.rstrip("/") or "." for of, _ in journal.all_of(project)})
+    more = f" There are updates of other projects here: {', '.join(others)}." if others else ""
+    which = f"{answers_file} in {project.project}" if answers_file else str(project.project)
+    raise MlscaffoldError(f"There is no update of {which} to go back from.{more}")
+
+
+def _check_named(project: Repository, interrupted: Repository) -> None:
+    """Raise if the update that was interrupted is of another project than the one named."""
+    if not f"{project.prefix}".startswith(interrupted.prefix):
+        raise MlscaffoldError(
+            f"An update of {interrupted.project} was interrupted. Take that back first: "
+            f"mlscaffold update --abort {shlex.quote(str(interrupted.project))}"
+        )
 
 
 def _root(place: Path) -> Path:
@@ -108,29 +191,86 @@ def _update(
         versions.check_trust(step, trusted=trusted, runs_code=runs_code, skip_tasks=skip)
     data = _shared_out(request.data, steps)
     with ExitStack() as stack:
-        with _migrated(project, steps, runs_code=runs_code) as migrated:
-            pairs = [
-                stack.enter_context(_planned(request, project, step, given, migrated.changed))
-                for step, given in zip(steps, data, strict=True)
-            ]
-            plans = tuple(plan for plan, _ in pairs)
-            diff = "\n".join(map(diff_of, plans)) if request.with_diff else ""
-            outcome = Outcome(found[0].root, plans, notes, diff)
-            if outcome.is_empty and all(step.stays for step in steps):
-                return replace(outcome, unresolved=index.unresolved(project))
-            if request.dry_run:
-                return outcome
-            if request.branch:
-                made, more = _commit(plans, request.branch)
-                return replace(outcome, notes=(*notes, *more), commit=made)
-            apply.apply(plans)
-            migrated.note(project, steps[0].names)
-        try:
-            more = tuple(_afterwards(request, project, steps, pairs))
-        except MlscaffoldError as error:
-            reason = error.message.rstrip(".")
-            raise MlscaffoldError(f"{reason}. The files are updated. {GO_BACK}") from None
-        return replace(outcome, notes=(*notes, *more))
+        taken, changes = None, {}
+        if runs_code and (migrations := _migrations_before(steps)):
+            programs.check_committed(project)
+            taken = stack.enter_context(programs.guarded(project, request.say))
+            changes = programs.run(project, taken, migrations)
+        changed = frozenset(changes.keys() - set(taken.untracked)) if taken else frozenset()
+        pairs = [
+            stack.enter_context(_planned(request, project, step, given, changed))
+            for step, given in zip(steps, data, strict=True)
+        ]
+        plans = tuple(plan for plan, _ in pairs)
+        diff = "\n".join(map(diff_of, plans)) if request.with_diff else ""
+        outcome = Outcome(found[0].root, plans, notes, changes, diff=diff)
+        if outcome.is_empty and all(step.stays for step in steps):
+            return replace(outcome, unresolved=index.unresolved(project))
+        if request.dry_run:
+            return outcome
+        if request.branch:
+            made, more = _commit(plans, request.branch)
+            return replace(outcome, notes=(*notes, *more), commit=made)
+        relocked = [locking.lock_again(plan, may_build=_may_build(request, plan)) for plan in plans]
+        plans = tuple(plan for plan, _ in relocked)
+        after = list(_programs_after(request, steps, pairs))
+        if after and taken is None:
+            taken = stack.enter_context(programs.guarded(project, request.say))
+        apply.apply(plans)
+        if taken:
+            changes = changes | _run_after(project, taken, after)
+            snapshot.record(project, taken, steps[0].names)
+        edited = set(taken.signatures) if taken else set()
+        return replace(
+            outcome,
+            plans=plans,
+            programs=changes,
+            not_committed=tuple(path for path in changes if path in edited),
+            notes=(*notes, *filter(None, (left for _, left in relocked)), *_messages(steps, pairs)),
+        )
+
+
+def _may_build(request: Request, plan: Plan) -> bool:
+    """Say whether uv may run the project's build backend, which its template wrote."""
+    return request.trusts(plan.address) or store.is_builtin(plan.address)
+
+
+def _migrations_before(steps: Sequence[Step]) -> list[Callable[[], None]]:
+    return [
+        partial(versions.run_migrations, step, "before")
+        for step in steps
+        if versions.are_migrations_due(step, "before")
+    ]
+
+
+def _programs_after(
+    request: Request, steps: Sequence[Step], pairs: Sequence[tuple[Plan, Rendered]]
+) -> Iterator[Callable[[], None]]:
+    """Yield the tasks and the migrations that come after."""
+    for step, (plan, rendered) in zip(steps, pairs, strict=True):
+        if step.stays and plan.is_empty:
+            continue
+        if step.new.has_tasks and not request.skip_tasks:
+            yield partial(versions.run_tasks, step, rendered)
+        if versions.are_migrations_due(step, "after", rendered):
+            yield partial(versions.run_migrations, step, "after", rendered)
+
+
+def _run_after(
+    project: Repository, taken: Snapshot, after: Sequence[Callable[[], None]]
+) -> dict[str, programs.Change]:
+    try:
+        return programs.run(project, taken, after)
+    except MlscaffoldError as error:
+        reason = error.message.rstrip(".")
+        raise MlscaffoldError(f"{reason}. The update was taken back.") from None
+
+
+def _messages(steps: Sequence[Step], pairs: Sequence[tuple[Plan, Rendered]]) -> Iterator[str]:
+    """Yield what the templates say to people after an update."""
+    for step, (plan, rendered) in zip(steps, pairs, strict=True):
+        if rendered.message and not (step.stays and plan.is_empty):
+            yield rendered.message
 
 
 def _planned(
@@ -174,42 +314,6 @@ def _shared_out(data: Mapping[str, Any], steps: Sequence[Step]) -> list[dict[str
     return [{k: v for k, v in data.items() if k in step.new.questions} for step in steps]
 
 
-@dataclass(frozen=True)
-class _Migrated:
-    """What migrations changed of the files that git tracks, and what was untracked before."""
-
-    changed: frozenset[str] = frozenset()
-    before: programs.Seen | None = None
-
-    def note(self, project: Repository, names: tuple[str, str]) -> None:
-        if self.before is not None:
-            programs.note(project, names, self.before, migrated=self.changed)
-
-
-@contextmanager
-def _migrated(
-    project: Repository, steps: Sequence[Step], *, runs_code: bool
-) -> Iterator[_Migrated]:
-    """Runs the migrations that come before; what they changed is taken back on an error."""
-    waiting = [step for step in steps if runs_code and versions.has_migrations(step, "before")]
-    if not waiting:
-        yield _Migrated()
-        return
-    before = programs.check_untouched(project)
-    try:
-        for step in waiting:
-            versions.run_migrations(step, "before")
-        changed = programs.seen(project)
-        tracked = frozenset(path for path, is_tracked in changed.items() if is_tracked)
-        yield _Migrated(tracked, before)
-    except BaseException:
-        journal.clear(project)
-        programs.note(project, steps[0].names, before)
-        if journal.read(project):
-            apply.abort(project)
-        raise
-
-
 def _answers_now(step: Step) -> Mapping[str, Any]:
     """The answers as a migration has left them."""
     return answers.read(step.answers.root, step.answers.file).values
@@ -224,27 +328,3 @@ def _commit(plans: Sequence[Plan], name: str) -> tuple[str | None, tuple[str, ..
     if plan.conflicts:
         return None, ("There are conflicts, so no branch was made: update without --branch.",)
     return branch.commit(plan, name), ()
-
-
-def _afterwards(
-    request: Request,
-    project: Repository,
-    steps: Sequence[Step],
-    pairs: Sequence[tuple[Plan, Rendered]],
-) -> Iterator[str]:
-    """Tasks, the migrations that come after, and uv.lock; what is left for the user to know."""
-    for step, (plan, rendered) in zip(steps, pairs, strict=True):
-        tasks = step.new.has_tasks and not request.skip_tasks
-        migrations = versions.has_migrations(step, "after")
-        is_done = step.stays and plan.is_empty
-        if not is_done and (tasks or migrations):
-            with programs.noted(project, plan.names):
-                if tasks:
-                    versions.run_tasks(step, rendered)
-                versions.run_migrations(step, "after", rendered)
-        address = step.answers.address
-        may_build = request.trusts(address) or store.is_builtin(address)
-        if left := programs.lock_again(plan, step.answers.root, may_build=may_build):
-            yield left
-        if rendered.message and not is_done:
-            yield rendered.message
