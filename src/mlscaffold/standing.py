@@ -11,7 +11,7 @@ from mlscaffold import drift, pristine, releases, store, versions
 from mlscaffold.answers import Answers
 from mlscaffold.drift import Difference
 from mlscaffold.errors import MlscaffoldError
-from mlscaffold.merge import planning, repository
+from mlscaffold.merge import obstacles, planning, repository
 from mlscaffold.merge.plan import Plan
 from mlscaffold.releases import Gap
 from mlscaffold.versions import Step
@@ -24,7 +24,8 @@ class Standing:
     version, newest: the recorded version and the newest, as `git describe` names them
     unreachable: why the template could not be asked for a newer one; newest is then the last known
     gap: what lies between the two; None for a project that is not behind
-    plan: the update to the newest version; None where there is none, or where obstacle says why
+    plan: the update to the newest version; None where there is none, or none can be made
+    obstacle: why the update would be refused, "" if it would not be
     """
 
     answers: Answers
@@ -100,12 +101,12 @@ def _step(answers: Answers) -> tuple[Step, str]:
 
 
 def _plan(step: Step, *, trusted: bool) -> tuple[Plan | None, str]:
-    """What `update --dry-run` would print, or why it cannot."""
+    """Return what `update --dry-run` would print, and why the update would be refused."""
     if step.stays:
         return None, ""
     try:
         project = repository.open_at(step.answers.root)
         with planning.planned(step, project, trusted=trusted) as (plan, _):
-            return plan, ""
+            return plan, obstacles.find(project, [step], [plan], trusts=lambda _: trusted)
     except MlscaffoldError as error:
         return None, error.format_message()

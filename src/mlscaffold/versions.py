@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import shlex
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -160,6 +161,22 @@ def are_migrations_due(step: Step, stage: str, rendered: Rendered | None = None)
     worker = _program_worker(step, rendered)
     with template.plain_errors(step.new.checkout.address), operation("update"):
         return any(worker.is_due(task) for task in _migrations(step, stage))
+
+
+def list_programs(step: Step, *, skip_tasks: bool = False) -> Iterator[str]:
+    """Yield the commands of the template that an update would run, as its author wrote them."""
+    for stage in ("before", "after"):
+        if are_migrations_due(step, stage):
+            worker = _program_worker(step, None)
+            due = (task for task in _migrations(step, stage) if worker.is_due(task))
+            yield from (f"migration: {_shown(task.cmd)}" for task in due)
+    if step.new.has_tasks and not skip_tasks:
+        tasks = _worker(step, step.new, step.answers.root, {}).template.tasks
+        yield from (f"task: {_shown(task.cmd)}" for task in tasks)
+
+
+def _shown(command: str | Sequence[str]) -> str:
+    return command if isinstance(command, str) else shlex.join(map(str, command))
 
 
 def run_migrations(step: Step, stage: str, rendered: Rendered | None = None) -> None:

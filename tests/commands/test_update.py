@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import copier
@@ -131,12 +132,12 @@ def test_a_branch_gets_the_commit_and_nothing_else_changes(folder: Path) -> None
     assert update(folder, "--branch", "up").exit_code == 2
 
 
-def test_conflicts_are_not_committed_to_a_branch(folder: Path) -> None:
+def test_conflicts_on_a_branch_are_told(folder: Path) -> None:
     commit(folder.parent / "t", {"a": "other\n"}, tag="v3")
     done = update(folder, "--branch", "up")
     assert done.exit_code == 1
-    assert "no branch was made" in done.stderr
-    assert git(folder, "branch", "--list", "up") == ""
+    assert "The conflicts are in that commit" in done.stdout
+    assert "<<<<<<< yours" in git(folder, "show", "up:a")
 
 
 def test_answers_are_given_and_renames_follow(tmp_path: Path) -> None:
@@ -319,7 +320,8 @@ def test_tasks_run_once_and_only_if_trusted(tmp_path: Path) -> None:
     assert refused.exit_code == 2
     assert "(tasks)" in refused.stderr
     assert tree(folder)["a"] == b"1\n"
-    assert update(folder, "--dry-run").exit_code == 0
+    assert update(folder, "--dry-run").exit_code == 2
+    assert update(folder, "--dry-run", "--skip-tasks").exit_code == 0
     assert update(folder, "--skip-tasks").exit_code == 0
     assert "ran" not in tree(folder)
     assert update(folder, "--abort").exit_code == 0
@@ -341,6 +343,53 @@ def test_a_failing_task_leaves_everything_as_it_was(tmp_path: Path) -> None:
     assert done.stderr.endswith("exit status 3. The update was taken back.\n")
     assert state(folder) == before
     assert "There is no update" in update(folder, "--abort").stderr
+
+
+def refusals(tmp_path: Path) -> Iterator[tuple[str, Path]]:
+    """Yield words of each refusal, with a project whose update ends in it."""
+    old = {"copier.yml": "", "a": "1\n"}
+    tasks = {"copier.yml": "_tasks: ['true']\n"}
+    template(tmp_path / "plain", old, {"a": "2\n", "new": "2\n"})
+    template(tmp_path / "tasks", old, {**tasks, "a": "2\n"})
+    folder = project(tmp_path / "plain", tmp_path / "uncommitted")
+    write(folder, {"a": "mine\n"})
+    yield "Not committed, and the update changes it too: a", folder
+    folder = project(tmp_path / "plain", tmp_path / "untracked")
+    write(folder, {"new": "mine\n"})
+    yield "in the way of the template: new", folder
+    folder = project(tmp_path / "plain", tmp_path / "locked")
+    (folder / ".git" / "index.lock").touch()
+    yield "Another git command holds", folder
+    folder = project(tmp_path / "plain", tmp_path / "sparse")
+    git(folder, "sparse-checkout", "set", "--no-cone", "/*", "!/a")
+    yield "(sparse checkout)", folder
+    yield "runs code of its own (tasks)", project(tmp_path / "tasks", tmp_path / "trust")
+
+
+def test_a_dry_run_and_status_foresee_each_refusal(tmp_path: Path) -> None:
+    for words, folder in refusals(tmp_path):
+        before = state(folder)
+        for command in (["update"], ["update", "--dry-run"]):
+            done = CliRunner().invoke(cli, [*command, str(folder)])
+            assert done.exit_code == 2, (words, command)
+            assert words in done.stderr
+        told = CliRunner().invoke(cli, ["status", str(folder)])
+        assert told.exit_code == 1
+        assert words in told.stdout
+        for command in (["update", "--dry-run"], ["status"]):
+            done = CliRunner().invoke(cli, [*command, str(folder), "--format", "json"])
+            if done.stdout:
+                found = json.loads(done.stdout)
+                assert words in (found.get("templates") or [found])[0]["obstacle"]
+        assert state(folder) == before
+
+
+def test_a_dry_run_shows_the_plan_that_would_be_refused(folder: Path) -> None:
+    write(folder, {"a": "not committed\n"})
+    done = update(folder, "--dry-run")
+    assert done.exit_code == 2
+    assert "  merged    a" in done.stdout.splitlines()
+    assert done.stderr.startswith("mlscaffold: The update would be refused: Not committed")
 
 
 def test_a_trusted_prefix_runs_tasks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,11 +3,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from projects import planned, project, template
+from projects import edit, planned, project, state, template
 from repositories import git, tree, write
 
+from mlscaffold import environment
 from mlscaffold.errors import MlscaffoldError
-from mlscaffold.merge import apply, branch, journal, repository
+from mlscaffold.merge import apply, branch, journal, repository, update
+from mlscaffold.merge.update import Request
 
 
 @pytest.fixture
@@ -32,6 +34,67 @@ def test_the_result_is_one_commit_and_nothing_here_is_touched(folder: Path) -> N
     assert tree(folder) == before
     assert (folder / ".git" / "index").read_bytes() == index
     assert git(folder, "fsck", "--strict") == ""
+
+
+def test_conflicts_are_a_second_commit(tmp_path: Path) -> None:
+    old = {"copier.yml": "", "a": "1\n", "both": "1\n", "x.bin": "\0old"}
+    template(tmp_path / "t", old, {"a": "2\n", "both": "2\n", "x.bin": "\0new"})
+    folder = project(tmp_path / "t", tmp_path / "p")
+    edit(folder, {"both": "mine\n", "x.bin": "\0mine"})
+    before = state(folder)
+    outcome = update.run(Request(folder, branch="up"))
+    assert outcome.needs_look
+    assert outcome.commit == git(folder, "rev-parse", "up")
+    first = git(folder, "diff", "--name-only", "main", "up~1").split()
+    second = git(folder, "diff", "--name-only", "up~1", "up").split()
+    assert first == [".copier-answers.yml", "a"]
+    assert second == ["both", "x.bin~template-v2"]
+    assert git(folder, "show", "up~1:both") == "mine"
+    assert git(folder, "show", "up:both").startswith("<<<<<<< yours\nmine\n")
+    assert "- both\n- x.bin" in git(folder, "log", "-1", "--format=%B", "up")
+    assert state(folder)[:2] == before[:2]
+    assert git(folder, "fsck", "--strict") == ""
+
+
+def test_programs_are_left_out_and_named(tmp_path: Path) -> None:
+    programs = "_tasks: ['touch task']\n_migrations: [{version: v2, after: ['touch migrated']}]\n"
+    template(tmp_path / "t", {"copier.yml": ""}, {"copier.yml": programs, "a": "2\n"})
+    folder = project(tmp_path / "t", tmp_path / "p")
+    outcome = update.run(Request(folder, branch="up"))
+    assert outcome.needs_look
+    assert outcome.left_out == ("migration: touch migrated", "task: touch task")
+    assert "- task: touch task" in git(folder, "log", "-1", "--format=%B", "up")
+    assert git(folder, "ls-tree", "-r", "--name-only", "up").split() == [".copier-answers.yml", "a"]
+    without = update.run(Request(folder, branch="other", skip_tasks=True))
+    assert without.left_out == ("migration: touch migrated",)
+
+
+@pytest.mark.parametrize("is_sub_project", [False, True])
+def test_the_lock_comes_along(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_sub_project: bool
+) -> None:
+    text = '[project]\nname = "p"\nversion = "0"\ndependencies = [{}]\n'
+    old = {"copier.yml": "", "pyproject.toml": text.format(""), "uv.lock": "old\n"}
+    template(tmp_path / "t", {**old, "copier.yml": "_skip_if_exists: [uv.lock]\n"},
+             {"pyproject.toml": text.format('"click>=8"')})  # fmt: skip
+    top = tmp_path / "top"
+    top.mkdir()
+    git(top, "init", "-q", "-b", "main")
+    folder = project(tmp_path / "t", top / "p" if is_sub_project else top)
+    write(folder, {"uv.lock": "not committed\n"})
+
+    def lock(root: Path, *, may_build: bool) -> None:
+        assert not may_build
+        assert sorted(tree(root)) == ["pyproject.toml", "uv.lock"]
+        assert (root / "uv.lock").read_text() == "old\n"
+        write(root, {"uv.lock": (root / "pyproject.toml").read_text()})
+
+    monkeypatch.setattr(environment, "lock", lock)
+    outcome = update.run(Request(folder, branch="up"))
+    place = "p/uv.lock" if is_sub_project else "uv.lock"
+    assert "click>=8" in git(top, "show", f"up:{place}")
+    assert outcome.notes == ()
+    assert tree(folder)["uv.lock"] == b"not committed\n"
 
 
 @pytest.mark.parametrize("name", ["main", "-x", "a..b", "", "x.lock"])

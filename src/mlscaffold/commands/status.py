@@ -80,10 +80,10 @@ def _sections(one: Standing) -> Iterator[tuple[str, list[str]]]:
     """What is told of one template: a name, and its lines."""
     yield "template", [_version(one)]
     yield "drift", list(_drift(one.differences))
-    if one.obstacle:
-        yield "update", [f"would be refused: {one.obstacle}"]
-    elif one.plan:
-        yield "update", [_outlook(one.plan)]
+    outlook = [_outlook(one.plan)] if one.plan else []
+    refusal = [f"would be refused: {one.obstacle}"] if one.obstacle else []
+    if outlook or refusal:
+        yield "update", [*outlook, *refusal]
     if one.gap and one.gap.changelog:
         yield "changes", _shortened(one.gap.changelog.splitlines())
 

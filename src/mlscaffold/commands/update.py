@@ -82,6 +82,8 @@ def command(
         output.as_json(_describe(outcome, is_written))
     else:
         _print(outcome, is_written, branch)
+    if outcome.obstacle:
+        raise MlscaffoldError(f"The update would be refused: {outcome.obstacle}")
     if outcome.needs_look:
         raise SystemExit(1)
 
@@ -108,6 +110,8 @@ def _describe(outcome: Outcome, is_written: bool) -> dict[str, Any]:
         "updates": [plan.as_json() for plan in outcome.plans],
         "programs": dict(outcome.programs),
         "commit": outcome.commit,
+        "left_out": list(outcome.left_out),
+        "obstacle": outcome.obstacle or None,
         "notes": list(outcome.notes),
         "unresolved": list(outcome.unresolved),
     }
@@ -132,8 +136,14 @@ def _print(outcome: Outcome, is_written: bool, branch: str | None) -> None:
         output.note(output.plain(note))
     if outcome.unresolved:
         output.note(f"Still in conflict: {', '.join(outcome.unresolved)}")
+    for program in outcome.left_out if outcome.commit else ():
+        output.result(f"  {'left out':<10}{output.plain(program)}")
     if outcome.commit:
         output.result(f"Commit {outcome.commit[:7]} on branch {branch}; nothing here was touched.")
+        if any(plan.conflicts for plan in outcome.plans):
+            output.result("The conflicts are in that commit: resolve them on the branch.")
+        if outcome.left_out:
+            output.result("Run what was left out on the branch, or do what it does by hand.")
     elif any(plan.conflicts for plan in outcome.plans) and is_written:
         output.result("Resolve it as after any git merge, then commit.")
     if is_written and not outcome.commit:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -28,7 +28,7 @@ def apply(plans: Sequence[Plan]) -> None:
     Raises MlscaffoldError, and leaves everything as it was, when a file is in the way.
     """
     repository = plans[0].objects.repository
-    actions = _ordered(action for plan in plans for action in check.touched(plan))
+    actions = ordered(plans)
     if not actions:
         return
     before = {action.path: placing.signature(repository.top / action.path) for action in actions}
@@ -203,8 +203,13 @@ def _kept(edited: tuple[str, ...]) -> str:
     )
 
 
-def _ordered(actions: Iterable[Action]) -> list[Action]:
-    """The actions, each path once: deletions first, as a folder may come where a file was."""
+def ordered(plans: Sequence[Plan]) -> list[Action]:
+    """Return the actions that change something, each path once.
+
+    Deletions come first, as a folder may come where a file was. Raises MlscaffoldError where two
+    plans make different things of a path.
+    """
+    actions = (action for plan in plans for action in check.touched(plan))
     found: dict[str, Action] = {}
     for action in actions:
         if action.path in found and found[action.path] != action:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from mlscaffold.merge import three_way
 from mlscaffold.merge.facts import GONE, Changed, Facts, place_beside
 from mlscaffold.merge.objects import FOLDER, LINK, Entry
-from mlscaffold.merge.plan import Action
+from mlscaffold.merge.plan import SIDE, Action
 from mlscaffold.merge.three_way import Merged, Stages
 
 DELETED = "you deleted it, so it stays deleted; the template changed it"
@@ -90,7 +90,7 @@ def _ours_with_theirs_beside(
     reason = f"yours stays; the template's is {beside}"
     after = ours or stages.get(2)
     yield Action(path, "conflict", ours, after, reason, stages=stages, needs_look=True)
-    yield Action(beside, "create", None, stages[3], "the template's side of a conflict")
+    yield Action(beside, "create", None, stages[3], SIDE)
 
 
 def _file_against_folder(
@@ -102,7 +102,7 @@ def _file_against_folder(
         changed.pop(path, None)
         yield Action(path, "conflict", reason=reason, needs_look=True)
         if 3 in stages:
-            yield Action(beside, "create", None, stages[3], "the template's side of a conflict")
+            yield Action(beside, "create", None, stages[3], SIDE)
         return
     kept = {stage: entry for stage, entry in stages.items() if stage != 3}
     changed.pop(path, None)
@@ -110,7 +110,7 @@ def _file_against_folder(
     for name in [name for name in changed if name.startswith(f"{path}/")]:
         after = changed.pop(name)[1]
         place = beside + name[len(path) :]
-        yield Action(place, "create", None, after, "the template's side of a conflict")
+        yield Action(place, "create", None, after, SIDE)
 
 
 def _marked(facts: Facts, path: str, stages: Stages, changed: Changed) -> Action:

@@ -17,7 +17,7 @@ from pathlib import Path
 from mlscaffold import git
 from mlscaffold.merge import syntax, three_way
 from mlscaffold.merge.objects import FILE, Entry, Objects
-from mlscaffold.merge.plan import Action
+from mlscaffold.merge.plan import SIDE, Action
 from mlscaffold.merge.repository import Repository
 from mlscaffold.merge.trees import Files
 
@@ -25,7 +25,6 @@ _IGNORE_FILE = ".gitignore"
 _IGNORED = ("--others", "--ignored", "--exclude-standard", "-z")
 _MOST_FILES = 1000  # of a folder, to look at each of them
 _DROPPED = "is gone from the template; git ignores it, so it stays"
-_BESIDE = "the template's side of a conflict"
 
 
 def ignored_of(repository: Repository, paths: Iterable[str]) -> frozenset[str]:
@@ -80,7 +79,7 @@ def put_beside(blocker: str, entries: Mapping[str, Entry], place: str) -> Iterat
     reason = f"git ignores what is there, so it stays; the template's is {place}"
     yield Action(blocker, "conflict", reason=reason, needs_look=True, is_tracked=False)
     for path, entry in entries.items():
-        yield Action(place + path[len(blocker) :], "create", None, entry, _BESIDE)
+        yield Action(place + path[len(blocker) :], "create", None, entry, SIDE)
 
 
 def keep_ignoring(objects: Objects, ours: str, actions: Sequence[Action]) -> tuple[Action, ...]:
@@ -141,7 +140,7 @@ def _dropped(path: str, mine: Entry, old: Entry, target: str | None) -> Action:
 def _kept(path: str, mine: Entry, theirs: Entry, place: str) -> Iterator[Action]:
     reason = f"git ignores it, so yours stays; the template's is {place}"
     yield Action(path, "conflict", mine, mine, reason, needs_look=True, is_tracked=False)
-    yield Action(place, "create", None, theirs, _BESIDE)
+    yield Action(place, "create", None, theirs, SIDE)
 
 
 def ignored_now(repository: Repository) -> list[str]:

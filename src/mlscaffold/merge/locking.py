@@ -18,18 +18,20 @@ _PROJECT, _LOCK, _SETTINGS = "pyproject.toml", "uv.lock", "uv.toml"
 _LOCKED = ("name", "dependencies", "optional-dependencies", "requires-python")
 
 
-def lock_again(plan: Plan, *, may_build: bool) -> tuple[Plan, str]:
+def lock_again(plan: Plan, *, may_build: bool, from_head: bool = False) -> tuple[Plan, str]:
     """Return the plan with a new uv.lock, if its pyproject.toml asks for one.
 
     The two files are locked in a folder of their own; where more than they counts, as in a
-    workspace, with the whole project. The text says what is left to type where that cannot be done.
+    workspace, with the whole project. With from_head the work tree does not count. The text says
+    what is left to type where that cannot be done.
     """
     prefix = plan.objects.repository.prefix
     action = next((each for each in plan.actions if each.path == prefix + _PROJECT), None)
     if action is None or not action.writes or action.after is None:
         return plan, ""
     known = plan.objects.look_up(plan.ours, prefix + _LOCK)
-    if known is None and not (plan.objects.repository.top / prefix / _LOCK).is_file():
+    is_there = not from_head and (plan.objects.repository.top / prefix / _LOCK).is_file()
+    if known is None and not is_there:
         return plan, ""
     if action.kind == "conflict":
         return plan, "When pyproject.toml is resolved, bring uv.lock along: uv lock"
@@ -38,7 +40,7 @@ def lock_again(plan: Plan, *, may_build: bool) -> tuple[Plan, str]:
     content = plan.objects.read(action.after.oid)
     if action.before and _locked(plan.objects.read(action.before.oid)) == _locked(content):
         return plan, ""
-    if known is None or check.is_uncommitted(plan, prefix + _LOCK):
+    if known is None or (not from_head and check.is_uncommitted(plan, prefix + _LOCK)):
         return plan, "uv.lock has changes of its own, or git does not track it. Type: uv lock"
     with tempfile.TemporaryDirectory(prefix="mlscaffold-") as name:
         folder = Path(name).resolve()

@@ -11,6 +11,7 @@ from mlscaffold.merge.objects import Entry, Objects
 from mlscaffold.merge.three_way import Stages
 
 Kind = Literal["create", "update", "merge", "move", "delete", "keep", "conflict"]
+SIDE = "the template's side of a conflict"
 KINDS: tuple[Kind, ...] = ("create", "update", "merge", "move", "delete", "keep", "conflict")
 
 
@@ -40,6 +41,11 @@ class Action:
     @property
     def writes(self) -> bool:
         return self.before != self.after
+
+    @property
+    def is_side(self) -> bool:
+        """Whether it puts the template's side of a conflict next to yours."""
+        return self.reason == SIDE
 
     def as_json(self) -> dict[str, Any]:
         found: dict[str, Any] = {"path": printable(self.path), "kind": self.kind}

@@ -8,7 +8,7 @@ from dataclasses import replace
 from mlscaffold.merge import answers_file, conflicts, syntax
 from mlscaffold.merge.facts import GONE, Changed, Facts, place_beside
 from mlscaffold.merge.objects import Entry
-from mlscaffold.merge.plan import Action
+from mlscaffold.merge.plan import SIDE, Action
 
 SEEDED = "is gone from the template; it was made for you to keep, so it stays"
 UNTRACKED = "is gone from the template; git does not track it, so it stays"
@@ -130,4 +130,4 @@ def _out_of_band(action: Action, facts: Facts) -> Iterator[Action]:
         beside = place_beside(action.path, facts)
         reason = f"git does not track it, so yours stays; the template's is {beside}"
         yield replace(action, reason=reason, after=action.before, stages={}, is_tracked=False)
-        yield Action(beside, "create", None, action.stages[3], "the template's side of a conflict")
+        yield Action(beside, "create", None, action.stages[3], SIDE)

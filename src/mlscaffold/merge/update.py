@@ -19,6 +19,7 @@ from mlscaffold.merge import (
     index,
     journal,
     locking,
+    obstacles,
     programs,
     repository,
     snapshot,
@@ -62,6 +63,8 @@ class Outcome:
     programs: what programs of the template did to files, by path
     not_committed: those of these files that had been edited and not committed
     unresolved: conflicts of an earlier merge
+    obstacle: why the update would be refused that was tried without writing
+    left_out: programs of the template that a commit on a branch does without
     commit: the commit on the branch that was asked for
     """
 
@@ -73,6 +76,8 @@ class Outcome:
     diff: str = ""
     commit: str | None = None
     unresolved: tuple[str, ...] = ()
+    obstacle: str = ""
+    left_out: tuple[str, ...] = ()
 
     @property
     def is_empty(self) -> bool:
@@ -80,7 +85,8 @@ class Outcome:
 
     @property
     def needs_look(self) -> bool:
-        return bool(self.unresolved) or any(plan.needs_look for plan in self.plans)
+        is_incomplete = bool(self.unresolved or self.left_out)
+        return is_incomplete or any(plan.needs_look for plan in self.plans)
 
 
 def run(request: Request) -> Outcome:
@@ -207,12 +213,25 @@ def _update(
         if outcome.is_empty and all(step.stays for step in steps):
             return replace(outcome, unresolved=index.unresolved(project))
         if request.dry_run:
-            return outcome
-        if request.branch:
-            made, more = _commit(plans, request.branch)
-            return replace(outcome, notes=(*notes, *more), commit=made)
-        relocked = [locking.lock_again(plan, may_build=_may_build(request, plan)) for plan in plans]
+            return replace(outcome, obstacle=_obstacle(request, project, steps, plans))
+        relocked = [
+            locking.lock_again(
+                plan, may_build=_may_build(request, plan), from_head=bool(request.branch)
+            )
+            for plan in plans
+        ]
         plans = tuple(plan for plan, _ in relocked)
+        unlocked = tuple(text for _, text in relocked if text)
+        if request.branch:
+            left_out = tuple(
+                text
+                for step in steps
+                for text in versions.list_programs(step, skip_tasks=request.skip_tasks)
+            )
+            made = _commit(plans, request.branch, left_out)
+            return replace(
+                outcome, plans=plans, notes=(*notes, *unlocked), left_out=left_out, commit=made
+            )
         after = list(_programs_after(request, steps, pairs))
         if after and taken is None:
             taken = stack.enter_context(programs.guarded(project, request.say))
@@ -226,7 +245,7 @@ def _update(
             plans=plans,
             programs=changes,
             not_committed=tuple(path for path in changes if path in edited),
-            notes=(*notes, *filter(None, (left for _, left in relocked)), *_messages(steps, pairs)),
+            notes=(*notes, *unlocked, *_messages(steps, pairs)),
         )
 
 
@@ -319,12 +338,25 @@ def _answers_now(step: Step) -> Mapping[str, Any]:
     return answers.read(step.answers.root, step.answers.file).values
 
 
-def _commit(plans: Sequence[Plan], name: str) -> tuple[str | None, tuple[str, ...]]:
+def _obstacle(
+    request: Request, project: Repository, steps: Sequence[Step], plans: Sequence[Plan]
+) -> str:
+    """Return why the update would be refused; on a branch it only needs a name for that."""
+    if request.branch:
+        try:
+            branch.check_name(project, request.branch)
+        except MlscaffoldError as error:
+            return error.format_message()
+        return ""
+    return obstacles.find(
+        project, steps, plans, trusts=request.trusts, skip_tasks=request.skip_tasks
+    )
+
+
+def _commit(plans: Sequence[Plan], name: str, left_out: Sequence[str]) -> str | None:
     if len(plans) > 1:
         raise MlscaffoldError("--branch takes one answers file: name it with --answers-file")
     (plan,) = plans
     if plan.is_empty:
-        return None, ()
-    if plan.conflicts:
-        return None, ("There are conflicts, so no branch was made: update without --branch.",)
-    return branch.commit(plan, name), ()
+        return None
+    return branch.commit(plan, name, left_out)
