@@ -288,6 +288,18 @@ BREAKS = [
         returns("uncommitted", "[]"),
         ("tests/unit/test_committed.py",),
     ),
+    Break(
+        "an older champion does not replace a newer one",
+        f"{PACKAGE}/deploy.py",
+        returns("_is_older_than", "False"),
+        ("tests/unit/test_deploy.py",),
+    ),
+    Break(
+        "in doubt every environment has changed",
+        f"{PACKAGE}/deploy.py",
+        replaced("return there is not None and", "return there is None or"),
+        ("tests/unit/test_deploy.py",),
+    ),
     Break("signed champions", f"{PACKAGE}/training/signing.py", returns("_is_by", "True")),
     Break(
         "a champion's own code",

@@ -24,6 +24,7 @@ class Server(ThreadingHTTPServer):
     def __init__(self, forge: str) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.forge = forge
+        self.deployed = ""  # the commit of the last run of the deployment that succeeded
         self.calls: list[tuple[str, str, Any]] = []
 
     def variables(self) -> dict[str, str]:
@@ -47,6 +48,8 @@ class Server(ThreadingHTTPServer):
                 "SYSTEM_TEAMPROJECT": "weather",
                 "BUILD_REPOSITORY_ID": "7",
                 "SYSTEM_ACCESSTOKEN": TOKEN,
+                "SYSTEM_DEFINITIONID": "7",
+                "BUILD_SOURCEBRANCH": "refs/heads/main",
             },
         }
         return named[self.forge]
@@ -59,6 +62,8 @@ class _Handler(BaseHTTPRequestHandler):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"] or 0)) or "{}")
         self.server.calls.append((self.command, self.path.partition("?")[0], body))
         listing, opened = ANSWERS[self.server.forge]
+        if "/_apis/build/builds?" in self.path:
+            listing = {"value": [{"sourceVersion": self.server.deployed}]}
         self.send_response(200 if self.headers["Authorization"] == f"Bearer {TOKEN}" else 401)
         self.end_headers()
         self.wfile.write(json.dumps(listing if self.command == "GET" else opened).encode())

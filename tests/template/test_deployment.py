@@ -186,6 +186,24 @@ def test_serving_is_probed_spread_and_scaled(render: Render) -> None:
 
 
 @kustomized
+def test_pods_name_the_commit_that_they_came_from(project: Path, tmp_path: Path) -> None:
+    """As `deploy` puts it and `deploy --changed` reads it: of the pods, not of what makes them."""
+    overlay = shutil.copytree(project / "deployment/k8s", tmp_path / "k8s") / "overlays/prod"
+    path = overlay / "kustomization.yaml"
+    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    content["commonAnnotations"] = {"commit": "3f2a91c"}
+    path.write_text(yaml.safe_dump(content), encoding="utf-8")
+    done = subprocess.run(
+        [tools.kubectl(), "kustomize", str(overlay)], capture_output=True, text=True, check=True
+    )
+    manifests = list(yaml.safe_load_all(done.stdout))
+    templates = [m["spec"].get("jobTemplate", m)["spec"].get("template") for m in manifests]
+    named = [template["metadata"]["annotations"]["commit"] for template in templates if template]
+    assert named == ["3f2a91c"] * len(list(pods(manifests)))
+    assert named
+
+
+@kustomized
 def test_selectors_find_the_pods_that_serve_and_no_others(render: Render) -> None:
     manifests = {m["kind"]: m["spec"] for m in build(render({"project_name": "demo"}), "prod")}
     serving = manifests["Deployment"]["template"]["metadata"]["labels"]

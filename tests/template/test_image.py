@@ -64,7 +64,7 @@ def test_images_give_the_answers_of_the_project(
     demo(project, "promote", "--to", "stage")
     commit(project, "To stage")
     monkeypatch.delitem(ENVIRONMENT, "CHAMPION_KEY")
-    assert '["stage"]' in demo(project, "deploy", "--changed")
+    assert '["stage"]' in demo(project, "deploy", "--changed", "--since", "HEAD^")
     assert "prod has no champion" in demo(project, "deploy", "prod", expect=(2,))
 
     batch = min((project / "data/raw").glob("*.parquet"))

@@ -250,7 +250,11 @@ def judge_an_idea(clone: Path, place: str) -> None:
     output.touch()
     run(clone, "git", "pull", "--quiet", "--ff-only")
     files = {"GITHUB_OUTPUT": str(output), "GITHUB_STEP_SUMMARY": str(summary)}
-    said = job(clone, "changed", place, **files) + output.read_text(encoding="utf-8")
+    before = run(clone, "git", "rev-parse", "HEAD^").strip()
+    with forge.serving(place) as server:
+        server.deployed = before
+        given = {**files, **server.variables(), "GITHUB_EVENT_BEFORE": before}
+        said = job(clone, "changed", place, **given) + output.read_text(encoding="utf-8")
     assert json.loads(re.findall(r"environments.*?(\[.*\])", said)[-1]) == ["stage", "prod"]
     assert champion(clone) in job(clone, "overdue", place)
     edit(clone / "params.yaml", "random_state: 0", "random_state: 1")
@@ -285,6 +289,7 @@ def deploy(clone: Path, place: str) -> None:
     image = rf"registry\.example\.org/acme/demo:{champion(clone)}-\w+"
     wanted = (
         "docker login --username robot --password-stdin registry.example.org",
+        "kubectl get -k deployment/k8s/overlays/stage --ignore-not-found -o json",
         rf"docker build -f deployment/Dockerfile .*CHAMPION=deployment/stage -t {image} \.",
         f"docker push {image}",
         r"kubectl apply -k \S+",

@@ -330,17 +330,28 @@ def monitor(
 
 @main.command()
 @click.argument("environment", type=click.Choice(["dev", "stage", "prod"]), required=False)
-@click.option("--changed", is_flag=True, help="Say, as JSON, which environments' champions the last commit changed.")
+@click.option("--changed", is_flag=True, help="Only if another champion is live; alone: say, as JSON, where.")
+@click.option("--since", metavar="COMMIT", help="With --changed: look at all commits since, and ask no cluster.")
 @click.option("--dry-run", is_flag=True, help="Print the commands, run none.")
-def deploy(environment: str | None, changed: bool, dry_run: bool) -> None:
-    """Builds the image of an environment's champion, pushes it if $IMAGE names a registry, applies the overlay."""
+def deploy(environment: str | None, changed: bool, since: str | None, dry_run: bool) -> None:
+    """Builds the image of an environment's champion, pushes it if $IMAGE names a registry, applies the overlay.
+
+    What is applied names its commit. With --changed the cluster is asked for it: nothing is done where the same champion,
+    or that of a later commit, is live. Where it cannot be asked, or says nothing, the environment counts as changed.
+    --since takes a commit, or `last` for that of the last run of this pipeline that succeeded (Azure DevOps).
+    """
     from . import deploy
 
     settings = project.load()
-    if bool(environment) == changed:
+    if not environment and not changed:
         raise project.ProjectError("Say what to deploy, dev, stage or prod; or --changed.")
+    if since is not None and (environment or not changed):
+        raise project.ProjectError("--since goes with --changed, and without an environment.")
     if not environment:
-        return _echo(json.dumps(deploy.changed(settings.root)))
+        names = deploy.changed(settings.root) if since is None else deploy.changed_since(settings.root, since)
+        return _echo(json.dumps(names))
+    if changed and deploy.is_live(settings.root, environment):
+        return _echo(f"{environment} runs this champion, or that of a later commit, already: nothing to do.")
     image = deploy.deploy(settings, environment, _progress, dry_run=dry_run)
     _echo(f"{environment} {'would run' if dry_run else 'runs'} {image}")
 

@@ -97,6 +97,14 @@ FORGES = (
 )
 
 
+# Azure's list of the runs of one pipeline on one branch; the others tell a job what a push has brought.
+RUNS = (
+    "{SYSTEM_COLLECTIONURI}{SYSTEM_TEAMPROJECT}/_apis/build/builds?api-version=7.1&$top=1&statusFilter=completed"
+    "&resultFilter=succeeded&queryOrder=finishTimeDescending&definitions={SYSTEM_DEFINITIONID}"
+    "&branchName={BUILD_SOURCEBRANCH}"
+)
+
+
 @dataclass(frozen=True)
 class Request:
     """A pull or merge request; of a long `text` a listing may hold the first 400 characters."""
@@ -129,6 +137,16 @@ def here() -> Forge | None:
                 return found
         raise ProjectError(f"{forge.name} opens no request without a token: set {' or '.join(forge.tokens)}.")
     return None
+
+
+def last_run() -> str | None:
+    """The commit of the last run of this pipeline on Azure that succeeded; None where there is none or nobody tells."""
+    azure = FORGES[-1]
+    try:
+        runs = _call(replace(azure, token=os.environ[azure.tokens[0]]), "GET", RUNS)["value"]
+        return str(runs[0]["sourceVersion"]) if runs else None
+    except (KeyError, TypeError, ProjectError):
+        return None
 
 
 def git_settings(forge: Forge) -> dict[str, str]:
