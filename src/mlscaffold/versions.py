@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import posixpath
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from mlscaffold import git, git_paths, store, template
+from mlscaffold import external_data, git, git_paths, store, template
 from mlscaffold.answers import Answers
 from mlscaffold.errors import MlscaffoldError
 from mlscaffold.releases import is_older
@@ -106,17 +107,26 @@ def render(
     migrated: Mapping[str, Any] | None = None,
     ask: bool = False,
     trusted: bool = False,
+    fresh: Mapping[str, Path] | None = None,
 ) -> tuple[Rendered, Rendered]:
     """Both versions; the old one with the recorded answers, the new one with those that changed.
 
     The folders are named like the project. migrated are the answers after a migration, data
-    those given now. Raises MlscaffoldError naming the question whose answer is not allowed.
+    those given now, fresh the other answers files of the project that the same update renders, by
+    their names in it. Raises MlscaffoldError naming the question whose answer is not allowed.
     """
     data, recorded = dict(data or {}), step.answers.values
     known = recorded if migrated is None else migrated
     template.check_questions(step.new, data)
-    is_the_same = step.stays and not data and known == recorded
     newer = _worker(step, step.new, new_folder, known, data=data, ask=ask, trusted=trusted)
+    read_then = external_data.read_then(step.answers.root, step.answers.file)
+    newer.reader = external_data.read_now(fresh or {})
+    is_the_same = (
+        step.stays
+        and not data
+        and known == recorded
+        and not _has_new_external_data(newer, read_then)
+    )
     newer.is_written = not is_the_same
     new = _render(newer, step.new)
     if is_the_same:
@@ -124,14 +134,55 @@ def render(
     with template.plain_errors(step.new.checkout.address):
         exclude = newer.exclusions(recorded)
     older = _worker(step, step.old, old_folder, recorded, exclude=exclude, trusted=trusted)
+    older.reader = read_then
     return _render(older, step.old), new
+
+
+def _has_new_external_data(worker: VersionWorker, read_then: external_data.Reader) -> bool:
+    """Say whether the template would read other data of the project than it read last."""
+    if not worker.template.external_data:
+        return False
+    with template.plain_errors(worker.src_path or ""):
+        names = worker.external_files()
+        now = worker._external_data()
+        keys = worker.template.external_data
+        then = [read_then(name) for name in names]
+        return any(
+            data is not None and data != now[key] for key, data in zip(keys, then, strict=True)
+        )
 
 
 def render_recorded(step: Step, folder: Path, *, trusted: bool = False) -> Rendered:
     """The pristine render of the version that the project records."""
     recorded = replace(step, new=step.old)
     check_trust(recorded, trusted=trusted, runs_code=False)
-    return render(recorded, folder, folder, trusted=trusted)[1]
+    worker = _worker(recorded, step.old, folder, step.answers.values, trusted=trusted)
+    worker.reader = external_data.read_then(step.answers.root, step.answers.file)
+    worker.is_written = False
+    return _render(worker, step.old)
+
+
+def order(steps: Sequence[Step]) -> list[Step]:
+    """Return the steps, such that a template comes after those whose answers it reads."""
+    waiting, ordered = list(steps), []
+    reads = {step.answers.file: _external_files(step) for step in steps if len(steps) > 1}
+    while waiting:
+        files = {step.answers.file for step in waiting}
+        ready = [
+            step
+            for step in waiting
+            if not reads.get(step.answers.file, set()) & (files - {step.answers.file})
+        ]
+        step = (ready or waiting)[0]  # two that read each other come in the order of their names
+        waiting.remove(step)
+        ordered.append(step)
+    return ordered
+
+
+def _external_files(step: Step) -> set[str]:
+    worker = _worker(step, step.new, step.answers.root, step.answers.values)
+    with template.plain_errors(step.new.checkout.address):
+        return {posixpath.normpath(name) for name in worker.external_files()}
 
 
 def check_trust(step: Step, *, trusted: bool, runs_code: bool, skip_tasks: bool = False) -> None:
@@ -245,6 +296,7 @@ def _worker(
         unsafe=trusted,
     )
     worker.recorded, worker.project, worker.is_written = recorded, step.answers.root, False
+    worker.reader = None
     return worker
 
 

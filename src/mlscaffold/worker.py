@@ -20,6 +20,7 @@ from jinja2.ext import Extension
 
 from mlscaffold import naming
 from mlscaffold.errors import MlscaffoldError, is_raised_by_us
+from mlscaffold.external_data import Reader
 from mlscaffold.git_paths import is_gits_own
 
 __all__ = [
@@ -122,10 +123,17 @@ class FastWorker(_main.Worker):
                     f"The template reads {name!r} as external data, which is not below the "
                     f"project. {_HOW_TO_TRUST}"
                 )
+            known = self.read_external(name)
+            if known is not None:
+                return known
             return _user_data.load_answersfile_data(self.data_folder, name, warn_on_missing=True)
 
         paths = self.template.external_data
         return LazyDict({name: partial(load, path) for name, path in paths.items()})
+
+    def read_external(self, _name: str) -> Mapping[str, Any] | None:
+        """Return what a file holds that is external data, where it is not the file that tells."""
+        return None
 
     def _is_below_data_folder(self, name: str) -> bool:
         if name.startswith("~"):
@@ -203,17 +211,28 @@ class FastWorker(_main.Worker):
 class VersionWorker(FastWorker):
     """Renders one version of an existing project into an empty folder.
 
-    recorded are the answers of its answers file; external data are read in project itself.
+    recorded are the answers of its answers file. External data are what reader says they are, or
+    else are read in the project itself.
     Where is_written is False, it is only compared with, and may hold what no answer may.
     """
 
     recorded: Mapping[str, Any]
     project: Path
     is_written: bool
+    reader: Reader | None
 
     @property
     def data_folder(self) -> Path:
         return self.project
+
+    def read_external(self, name: str) -> Mapping[str, Any] | None:
+        return self.reader(name) if self.reader else None
+
+    def external_files(self) -> list[str]:
+        """Return the files of the project that the template reads as external data."""
+        self.answers = known_answers(self)
+        with Phase.use(Phase.UNDEFINED):
+            return [self._render_string(path) for path in self.template.external_data.values()]
 
     def _ask(self) -> None:
         vars(self.subproject)["last_answers"] = dict(self.recorded)

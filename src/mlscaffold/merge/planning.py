@@ -33,12 +33,14 @@ def planned(
     trusted: bool = False,
     from_head: bool = False,
     changed: frozenset[str] = frozenset(),
+    fresh: Mapping[str, Path] | None = None,
 ) -> Iterator[tuple[Plan, Rendered]]:
     """The plan of an update, and the new version as files, until the block ends.
 
     The project's side is its commit, with those files that the template manages and git does not
     track; from_head leaves them out, and so is for commits that are made without a work tree.
     changed are paths that count as they are in the work tree, as a migration has changed them.
+    fresh are other answers files of the project that the same update renders.
     """
     with tempfile.TemporaryDirectory(prefix="mlscaffold-") as name:
         folder = Path(name).resolve()
@@ -47,7 +49,7 @@ def planned(
             for side in ("old", "new")
         ]
         old, new = versions.render(
-            step, *places, data=data, migrated=migrated, ask=ask, trusted=trusted
+            step, *places, data=data, migrated=migrated, ask=ask, trusted=trusted, fresh=fresh
         )
         with stored.beside(repository, folder) as objects:
             head = objects.read(repository.head).split(maxsplit=2)[1].decode()

@@ -203,10 +203,16 @@ def _update(
             taken = stack.enter_context(programs.guarded(project, request.say))
             changes = programs.run(project, taken, migrations)
         changed = frozenset(changes.keys() - set(taken.untracked)) if taken else frozenset()
-        pairs = [
-            stack.enter_context(_planned(request, project, step, given, changed))
-            for step, given in zip(steps, data, strict=True)
-        ]
+        fresh: dict[str, Path] = {}
+        planned_by_file = {}
+        for step in versions.order(steps):
+            file = step.answers.file
+            pair = stack.enter_context(
+                _planned(request, project, step, data[file], changed, dict(fresh))
+            )
+            fresh[file] = pair[1].folder / pair[1].answers_file
+            planned_by_file[file] = pair
+        pairs = [planned_by_file[step.answers.file] for step in steps]
         plans = tuple(plan for plan, _ in pairs)
         diff = "\n".join(map(diff_of, plans)) if request.with_diff else ""
         outcome = Outcome(found[0].root, plans, notes, changes, diff=diff)
@@ -298,6 +304,7 @@ def _planned(
     step: Step,
     data: Mapping[str, Any],
     changed: frozenset[str],
+    fresh: Mapping[str, Path],
 ) -> AbstractContextManager[tuple[Plan, Rendered]]:
     return planned(
         step,
@@ -308,6 +315,7 @@ def _planned(
         trusted=request.trusts(step.answers.address),
         from_head=bool(request.branch),
         changed=changed,
+        fresh=fresh,
     )
 
 
@@ -322,15 +330,18 @@ def diff_of(plan: Plan, *, colour: bool = False) -> str:
     return done.stdout.decode("utf-8", "replace")
 
 
-def _shared_out(data: Mapping[str, Any], steps: Sequence[Step]) -> list[dict[str, Any]]:
-    """The given answers for each of several templates: those to its own questions."""
+def _shared_out(data: Mapping[str, Any], steps: Sequence[Step]) -> dict[str, dict[str, Any]]:
+    """Return the given answers by answers file: of several, each gets those to its questions."""
     if len(steps) == 1:
-        return [dict(data)]
+        return {steps[0].answers.file: dict(data)}
     every = {name for step in steps for name in step.new.questions}
     for name in data:
         if name not in every:
             raise unknown("question", name, every)
-    return [{k: v for k, v in data.items() if k in step.new.questions} for step in steps]
+    return {
+        step.answers.file: {k: v for k, v in data.items() if k in step.new.questions}
+        for step in steps
+    }
 
 
 def _answers_now(step: Step) -> Mapping[str, Any]:
