@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from generated import Render
 from pipelines import FILES, nodes, pipelines, steps
 
@@ -129,7 +130,8 @@ def test_the_dead_man_switch_is_seen_by_pushes_requests_and_schedules(render: Re
     [main, scheduled] = pipelines(render({"project_name": "demo", "forge": "gitlab"}), "gitlab")
     assert "rules" not in main["overdue"], "it runs in every pipeline"
     assert main["include"] == [{"local": "/.gitlab/retrain.yml"}]
-    assert scheduled["retrain"]["rules"] == [{"if": '$CI_PIPELINE_SOURCE == "schedule"'}]
+    rule = '$CI_PIPELINE_SOURCE == "schedule" && $CI_COMMIT_BRANCH == "main"'
+    assert scheduled["retrain"]["rules"] == [{"if": rule}]
     azure = pipelines(render({"project_name": "demo", "forge": "azure"}), "azure")
     for pipeline in (azure[0], azure[2]):
         assert "uv run --locked demo overdue" in list(steps(pipeline))
@@ -165,6 +167,145 @@ def test_only_the_retraining_may_write(render: Render) -> None:
             if workflow["name"] == "retrain":
                 may = {"contents": "write", "pull-requests": "write"}
             assert job["permissions"] == may
+
+
+def is_job(node: Any) -> bool:
+    return isinstance(node, dict) and "script" in node
+
+
+# The keys of the loop: who has them opens requests in its name, and signs champions.
+KEYS = {"CHAMPION_KEY", "RETRAIN_TOKEN"}
+
+
+def jobs(project: Path, forge: str) -> dict[str, dict[str, Any]]:
+    """Every job of a project's CI by its name."""
+    found: dict[str, dict[str, Any]] = {}
+    for pipeline in pipelines(project, forge):
+        if forge == "gitlab":
+            found |= {name: job for name, job in pipeline.items() if is_job(job)}
+        elif forge == "github":
+            found |= {f"{pipeline['name']}.{name}": job for name, job in pipeline["jobs"].items()}
+        else:
+            named = [node for node in nodes(pipeline) if {"job", "deployment"} & node.keys()]
+            found |= {job.get("job") or job["deployment"]: job for job in named}
+    return found
+
+
+def test_only_the_job_of_a_protected_environment_has_the_keys(project: Path, forge: str) -> None:
+    """A branch's own workflow would read what the repository hands to everyone."""
+    holders = {name for name, job in jobs(project, forge).items() if KEYS & handed_on(job)}
+    if forge == "gitlab":  # its jobs name no variable: scope and protection say who has one
+        assert jobs(project, forge)["retrain"]["environment"] == {
+            "name": "retrain",
+            "action": "prepare",
+        }
+        assert holders == set()
+    elif forge == "github":
+        assert holders == {"retrain.retrain"}
+        assert jobs(project, forge)["retrain.retrain"]["environment"] == "retrain"
+    else:
+        assert holders == {"retrain"}
+        job = jobs(project, forge)["retrain"]
+        assert (job["environment"], job["variables"]) == ("retrain", [{"group": "retrain"}])
+
+
+def test_the_head_of_a_file_says_what_protects_its_keys(project: Path, forge: str) -> None:
+    words = {
+        "github": ["deployment branches = main; put the secrets THERE, not in the repository"],
+        "gitlab": ["RETRAIN_TOKEN", "CHAMPION_KEY", "PROTECTED", "Protected branches"],
+        "azure": ["variable group `retrain`", "Branch control, allowed branches refs/heads/main"],
+    }
+    file = {"github": ".github/workflows/retrain.yml", "gitlab": ".gitlab/retrain.yml"}
+    text = (project / file.get(forge, ".azure/retrain.yml")).read_text(encoding="utf-8")
+    head = " ".join(line.lstrip("# ") for line in text.splitlines() if line.startswith("#"))
+    assert all(word in head for word in words[forge]), head
+
+
+def handed_on(node: Any) -> set[str]:
+    """The variables that the steps of a job are handed by name."""
+    return {name for step in nodes([node]) for name in step.get("env") or ()}
+
+
+CLOUDS = {
+    *("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_DEFAULT_REGION"),
+    *("AWS_ENDPOINT_URL", "GOOGLE_APPLICATION_CREDENTIALS", "AZURE_STORAGE_CONNECTION_STRING"),
+    *("AZURE_STORAGE_ACCOUNT", "AZURE_STORAGE_KEY", "AZURE_STORAGE_SAS_TOKEN"),
+    *("AZURE_STORAGE_ACCOUNT_NAME", "AZURE_STORAGE_ACCOUNT_KEY"),
+    *("AZURE_TENANT_ID", "AZURE_CLIENT_ID", "AZURE_CLIENT_SECRET"),
+}
+# What a step needs beside them.
+MORE = {"retrain": {*KEYS, "SYSTEM_ACCESSTOKEN"}, "monitor": {"SERVED_DIR"}}
+READING = {"restore", "train", "retrain", "monitor"}
+ADDRESS = "postgresql://me:${DB_PASSWORD}@host/shop?key=${TOKEN}&again=${TOKEN}#t"
+
+
+@pytest.mark.parametrize("forge", ["github", "azure"])
+@pytest.mark.parametrize(("address", "names"), [("", set()), (ADDRESS, {"DB_PASSWORD", "TOKEN"})])
+def test_a_step_that_reads_data_is_handed_what_it_may_need_and_no_other_is(
+    render: Render, forge: str, address: str, names: set[str]
+) -> None:
+    own = {"data_uri": address, "target": "y"} if address else {}
+    project = render({"project_name": "demo", "forge": forge, **own})
+    reading = set()
+    for step in (step for job in jobs(project, forge).values() for step in nodes([job])):
+        line = str(step.get("run", step.get("script", "")))
+        found = re.match(RUN, line)
+        if found and found["command"] in READING:
+            reading.add(found["command"])
+            more = MORE.get(found["command"], set())
+            assert step["env"].keys() - more == CLOUDS | names, line
+        elif line and "steps" not in step:
+            assert not (CLOUDS | names) & (step.get("env") or {}).keys(), line
+    assert reading == READING
+    text = "".join((project / name).read_text(encoding="utf-8") for name in FILES[forge])
+    assert not re.search(r"toJSON\(secrets|secrets: *inherit", text)
+    form = r"DB_PASSWORD: \$\{\{ secrets.DB_PASSWORD \|\| vars.DB_PASSWORD \}\}"
+    form = form if forge == "github" else r"DB_PASSWORD: \$\(DB_PASSWORD\)"
+    assert bool(re.search(form, text)) is bool(names)
+
+
+def test_gitlab_names_what_a_merge_request_may_have(render: Render) -> None:
+    """Its jobs have every variable of their branch: what is protected is not in a merge request."""
+    answers = {"project_name": "demo", "forge": "gitlab", "data_uri": ADDRESS, "target": "y"}
+    text = (render(answers) / ".gitlab-ci.yml").read_text(encoding="utf-8")
+    head = text.partition("include:")[0]
+    unprotected, protected = head.partition("# PROTECTED")[::2]
+    assert "UNPROTECTED" in unprotected
+    assert "AWS_ACCESS_KEY_ID" in unprotected
+    for name in (*KEYS, "KUBECONFIG", "REGISTRY_PASSWORD", "DB_PASSWORD", "TOKEN"):
+        assert re.search(rf"\b{name}\b", protected), name
+        assert not re.search(rf"\b{name}\b", unprotected), name
+
+
+@pytest.mark.parametrize("forge", FILES)
+def test_a_name_that_is_not_the_datas_alone_is_handed_on_once_or_not_at_all(
+    render: Render, forge: str
+) -> None:
+    """A runner's own variable would be empty then, and a key would reach a job without a guard."""
+    reserved = ["HOME", "PATH", "USER", "GITHUB_SHA", "RUNNER_OS", "KUBECONFIG", *sorted(KEYS)]
+    names = [*reserved, "SERVED_DIR", "GITHUB_TOKEN", "AWS_ACCESS_KEY_ID", "ÄRGER", "a b"]
+    address = "https://host/" + "/".join(f"${{{name}}}" for name in names) + "/t.csv"
+    project = render({"project_name": "demo", "forge": forge, "data_uri": address, "target": "y"})
+    for path in (project / name for name in FILES[forge]):
+        yaml.load(path.read_text(encoding="utf-8"), Loader=NoTwins)
+    if forge != "gitlab":
+        [step] = [step for step in nodes(pipelines(project, forge)) if is_reading_round(step)]
+        assert step["env"].keys() - {*KEYS, "SYSTEM_ACCESSTOKEN"} == {
+            *(CLOUDS | {"SERVED_DIR", "GITHUB_TOKEN"})
+        }
+
+
+class NoTwins(yaml.SafeLoader):
+    """Refuses a mapping in which a key stands twice, as forges do."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [key.value for key, _ in node.value]
+        assert len(keys) == len(set(keys)), keys
+        return super().construct_mapping(node, deep)
+
+
+def is_reading_round(step: dict[str, Any]) -> bool:
+    return "retrain --pr" in str(step.get("run", step.get("script", ""))) and "steps" not in step
 
 
 def test_a_round_in_ci_can_sign_its_champion(project: Path, forge: str) -> None:

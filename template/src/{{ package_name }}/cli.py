@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 import click
 
-from . import credentials
+from . import credentials, variables
 from . import settings as project
 
 sets = click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="Another value for a key of params.yaml.")
@@ -21,6 +21,7 @@ file = click.Path(path_type=Path)
 def main() -> None:
     """The loop of this project: data, training, gates, champion, predictions."""
     credentials.guard_stderr()
+    variables.prepare()
 
 
 @main.command()
@@ -363,9 +364,10 @@ def doctor(form: str) -> None:
     from . import doctor
 
     found = doctor.findings(project.load())
-    lines = [f"  {'✓' if item.ok else '✗'} {item.what}" + ("" if item.ok else f": {item.fix}") for item in found]
+    marks = {True: "✓", False: "✗", None: "?"}
+    lines = [f"  {marks[item.ok]} {item.what}" + (f": {item.fix}" if item.ok is False else "") for item in found]
     _say([asdict(item) for item in found], form, "\n".join(lines))
-    sys.exit(0 if all(item.ok for item in found) else 1)
+    sys.exit(1 if any(item.ok is False for item in found) else 0)
 
 
 def _echo(text: object, *, err: bool = False) -> None:

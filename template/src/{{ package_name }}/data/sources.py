@@ -17,7 +17,7 @@ import pyarrow as pa
 from fsspec.implementations.local import LocalFileSystem
 from pyarrow import csv, json, parquet
 
-from .. import credentials
+from .. import credentials, variables
 from ..settings import COMMAND, ContractError, ProjectError, Settings, closest
 from . import drivers
 
@@ -26,6 +26,7 @@ BLOCK = 1 << 21  # bytes of a text file that are parsed together; Arrow holds do
 ROWS = 250_000  # of a chunk
 PART = 1 << 25  # bytes that are kept in memory while batches are put together
 FORMS = ("ISO8601", "%Y/%m/%d", "%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y")  # of dates that are text
+NAMED = re.compile(r"\$\{(\w+)\}")  # a variable of the environment in an address
 # What a column of a CSV file may be, the first that all its cells read as.
 TYPES = (
     *(pa.null(), pa.int64(), pa.bool_(), pa.date32(), pa.time32("s"), pa.timestamp("s"), pa.timestamp("ns")),
@@ -406,10 +407,15 @@ def _read_sql(address: str, root: Path, rows: int) -> Iterator[pd.DataFrame]:
 
 def expand(address: str) -> str:
     """The address with the value of each ${NAME}, which is masked from then on in all that is said."""
-    try:
-        return credentials.expand(address)
-    except KeyError as error:
-        raise ProjectError(f"The data's address needs {error.args[0]} in the environment.") from None
+    for name in named(address):
+        if not variables.is_set(name):
+            raise ProjectError(f"The data's address needs {name} in the environment: it is not set, or empty.")
+    return credentials.expand(address)
+
+
+def named(address: str) -> list[str]:
+    """The variables that an address takes from the environment."""
+    return NAMED.findall(address)
 
 
 def file_part(path: str) -> str:
