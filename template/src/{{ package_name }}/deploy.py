@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from . import protection
 from .settings import ProjectError, Settings
 from .training import champion, forge
 
@@ -101,6 +102,8 @@ def deploy(settings: Settings, environment: str, say: Callable[[str], None], *, 
     """
     root, pointer = settings.root, champion.required(settings.root, environment)
     champion.verified(root, pointer, environment)
+    if environment == "prod" and (line := protection.advice(root, environment)):
+        say(line)
     name, tool = os.environ.get("IMAGE") or root.name, _tool()
     described = _git(root, "describe", "--always", "--dirty", "--exclude=*").strip()
     tag = f"{pointer['id']}-{described}"

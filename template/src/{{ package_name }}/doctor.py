@@ -1,6 +1,8 @@
 """What the project needs to go round the loop, and what to type when it is missing."""
 
 import os
+import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -8,6 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from . import protection, variables
 from .data import contract as contracts
 from .data import sources, split
 from .persistence import TRUSTED
@@ -15,12 +18,14 @@ from .serving import predict
 from .settings import COMMAND, ProjectError, Settings
 from .training import champion, versions
 
+CI_FILES = (".github/workflows/*.yml", ".gitlab-ci.yml", ".gitlab/*.yml", "azure-pipelines.yml", ".azure/*.yml")
+
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is as it should be, or not, and then what to type."""
+    """One thing that is as it should be, or not, and then what to type; `ok` is None where that is unknown."""
 
-    ok: bool
+    ok: bool | None
     what: str
     fix: str
 
@@ -47,12 +52,32 @@ def findings(settings: Settings) -> list[Finding]:
             for name, folder in champion.FOLDERS.items()
             if name == "dev" or (root / folder / champion.POINTER.name).exists()
         ),
+        *_reach_ci(root, uri),
+        *map(_is_safe, protection.look(root)),
     ]
 
 
 def _has_driver(root: Path) -> Finding:
     message = versions.missing_driver(root)
     return Finding(not message, "DVC's remote, if any, has its driver", message)
+
+
+def _reach_ci(root: Path, uri: str) -> list[Finding]:
+    """Whether CI hands on each variable that the data's address names; nothing is said of a project without CI."""
+    text = "".join(path.read_text(encoding="utf-8") for pattern in CI_FILES for path in root.glob(pattern))
+    names = [name for name in dict.fromkeys(sources.named(uri)) if not variables.is_of_the_runner(name)]
+    missing = [name for name in names if not re.search(rf"\b{name}\b", text)]
+    command = f"mlscaffold update --to current --data {shlex.quote(f'data_uri={uri}')}"
+    fix = f"params.yaml names {', '.join(missing)}, CI does not: {command}"
+    return [Finding(not missing, "CI knows the variables of the data's address", fix)] if text and names else []
+
+
+def _is_safe(found: protection.Protection) -> Finding:
+    if found.is_protected is None:
+        return Finding(None, f"{found.what}: unknown ({found.reason})", found.fix)
+    if found.is_protected:
+        return Finding(True, f"{found.what}: {found.reason}" if found.reason else found.what, "")
+    return Finding(False, found.what, f"{found.reason}. {found.fix}")
 
 
 def _holds(what: str, fix: str, look: Callable[[], object]) -> Finding:

@@ -1,6 +1,6 @@
-"""The three forges, as far as a request goes: those of a branch, a new one, another text for one.
+"""The three forges, as far as a request goes: those of a branch, a new one, another text for one; and what else is asked.
 
-What a call needs stands in variables that the forge's CI sets; where they are not set there is no forge.
+What a call needs stands in variables that the forge's CI sets; where they are not set nothing is requested.
 """
 
 import base64
@@ -10,7 +10,7 @@ import urllib.error
 import urllib.request
 from dataclasses import dataclass, replace
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote, urlsplit
 
 from .. import credentials
 from ..settings import ProjectError
@@ -24,6 +24,7 @@ class Forge:
     tokens: tuple[str, ...]  # the first that is set is used
     server: str  # what git talks to
     user: str  # whose password the token is for git; "" where git sends it as it is
+    api: str  # the repository in the API, Azure's project
     requests: str
     listing: str  # the query for those of a branch in every state, the newest first
     change: str  # the method that changes one
@@ -36,7 +37,9 @@ class Forge:
     query: str = ""  # of every other call
     prefix: str = ""  # of a branch's name
     author: tuple[str, str] = ("retrain", "retrain@noreply.localhost")  # of a commit, where git knows nobody
+    personal: str = ""  # where a person keeps a token
     token: str = ""
+    scheme: str = "Bearer"  # how the API takes the token
 
     @property
     def login(self) -> str:
@@ -51,6 +54,8 @@ FORGES = (
         tokens=("RETRAIN_TOKEN", "GITHUB_TOKEN"),
         server="{GITHUB_SERVER_URL}",
         user="x-access-token",
+        personal="GH_TOKEN",
+        api="{GITHUB_API_URL}/repos/{GITHUB_REPOSITORY}",
         requests="{GITHUB_API_URL}/repos/{GITHUB_REPOSITORY}/pulls",
         listing="?state=all&per_page=100&head={owner}:{branch}",
         change="PATCH",
@@ -67,6 +72,8 @@ FORGES = (
         tokens=("RETRAIN_TOKEN",),
         server="{CI_SERVER_URL}",
         user="oauth2",
+        personal="GITLAB_TOKEN",
+        api="{CI_API_V4_URL}/projects/{CI_PROJECT_ID}",
         requests="{CI_API_V4_URL}/projects/{CI_PROJECT_ID}/merge_requests",
         listing="?state=all&scope=all&per_page=100&source_branch={branch}",
         change="PUT",
@@ -82,6 +89,8 @@ FORGES = (
         tokens=("SYSTEM_ACCESSTOKEN",),
         server="{SYSTEM_COLLECTIONURI}",
         user="",
+        personal="AZURE_DEVOPS_EXT_PAT",
+        api="{SYSTEM_COLLECTIONURI}{SYSTEM_TEAMPROJECT}/_apis",
         requests="{SYSTEM_COLLECTIONURI}{SYSTEM_TEAMPROJECT}/_apis/git/repositories/{BUILD_REPOSITORY_ID}/pullrequests",
         listing="?api-version=7.1&$top=100&searchCriteria.status=all&searchCriteria.sourceRefName=refs/heads/{branch}",
         query="?api-version=7.1",
@@ -103,6 +112,14 @@ RUNS = (
     "&resultFilter=succeeded&queryOrder=finishTimeDescending&definitions={SYSTEM_DEFINITIONID}"
     "&branchName={BUILD_SOURCEBRANCH}"
 )
+
+
+class ForgeError(ProjectError):
+    """What a forge refuses; `status` is HTTP's, 0 where there was no answer."""
+
+    def __init__(self, message: str, status: int = 0) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 @dataclass(frozen=True)
@@ -131,10 +148,7 @@ def here() -> Forge | None:
             continue
         for name in forge.tokens:
             if token := os.environ.get(name):
-                found = replace(forge, token=token)
-                credentials.remember(token)
-                credentials.remember(found.login.partition(" ")[2])
-                return found
+                return _with_token(forge, token)
         raise ProjectError(f"{forge.name} opens no request without a token: set {' or '.join(forge.tokens)}.")
     return None
 
@@ -147,6 +161,71 @@ def last_run() -> str | None:
         return str(runs[0]["sourceVersion"]) if runs else None
     except (KeyError, TypeError, ProjectError):
         return None
+
+
+def find(name: str, origin: str) -> Forge | None:
+    """Return a forge with the repository's own address, by the variables of its CI, else by origin's address.
+
+    Its token is "" where there is none. A token goes where it belongs alone: to the server that a variable names, else to
+    the public one.
+    """
+    forge = next(forge for forge in FORGES if forge.name == name)
+    try:
+        api = _address(forge, forge.api)
+    except KeyError:
+        api = _api_of(name, *_split(origin))
+    if not api:
+        return None
+    forge = replace(forge, api=api)
+    token = next(filter(None, map(os.environ.get, forge.tokens)), "")
+    personal = os.environ.get(forge.personal, "")
+    if not token and personal and name == "Azure DevOps":
+        password = base64.b64encode(f":{personal}".encode()).decode()
+        return _with_token(replace(forge, scheme="Basic"), password)
+    return _with_token(forge, token or personal)
+
+
+def ask(forge: Forge, path: str) -> Any:
+    """Return what the API says about the repository of a forge that was found."""
+    return _send(forge, "GET", forge.api + path, timeout=10)
+
+
+def _split(origin: str) -> tuple[str, str]:
+    """The host and the path of a remote's address: https://host/path.git, ssh://git@host/path or git@host:path."""
+    if "://" in origin:
+        parts = urlsplit(origin)
+        host, path = parts.hostname or "", parts.path
+    else:
+        host, _, path = origin.rpartition("@")[2].partition(":")
+    return host, unquote(path).strip("/").removesuffix(".git")
+
+
+def _api_of(name: str, host: str, path: str) -> str:
+    """The repository's address in the API; "" where the host is neither public nor named by a variable."""
+    if name == "GitHub":
+        api = os.environ.get("GITHUB_API_URL") or "https://api.github.com"
+        is_server = host == str(urlsplit(api).hostname).removeprefix("api.")
+        return f"{api}/repos/{quote(path)}" if is_server else ""
+    if name == "GitLab":
+        server = os.environ.get("GITLAB_HOST") or "gitlab.com"
+        api = f"{server if '://' in server else f'https://{server}'}/api/v4"
+        return f"{api}/projects/{quote(path, safe='')}" if host == urlsplit(api).hostname else ""
+    if host == "ssh.dev.azure.com":
+        path = path.removeprefix("v3/")
+    elif host.endswith(".visualstudio.com"):
+        path = f"{host.partition('.')[0]}/{path.removeprefix('DefaultCollection/')}"
+    elif host != "dev.azure.com":
+        return ""
+    return f"https://dev.azure.com/{quote('/'.join(path.split('/')[:2]))}/_apis"
+
+
+def _with_token(forge: Forge, token: str) -> Forge:
+    """The forge with a token, which is masked from then on in all that is said."""
+    found = replace(forge, token=token)
+    if token:
+        credentials.remember(token)
+        credentials.remember(found.login.partition(" ")[2])
+    return found
 
 
 def git_settings(forge: Forge) -> dict[str, str]:
@@ -197,20 +276,26 @@ def _address(forge: Forge, address: str, **values: Any) -> str:
 
 
 def _call(forge: Forge, method: str, address: str, content: Any = None, **values: str) -> Any:
-    url = _address(forge, address, **values)
-    headers = {"Authorization": f"Bearer {forge.token}", "Accept": "application/json"}
+    return _send(forge, method, _address(forge, address, **values), content)
+
+
+def _send(forge: Forge, method: str, url: str, content: Any = None, timeout: int = 30) -> Any:
+    headers = {"Authorization": f"{forge.scheme} {forge.token}", "Accept": "application/json"}
     body = None if content is None else json.dumps(content).encode()
     request = urllib.request.Request(url, body, headers | {"Content-Type": "application/json"}, method=method)
+    status = 0
     try:
-        with urllib.request.build_opener(_Stay).open(request, timeout=30) as answer:
+        with urllib.request.build_opener(_Stay).open(request, timeout=timeout) as answer:
             return json.load(answer)
     except urllib.error.HTTPError as error:
+        status = error.code
         said = f"{error.code}: {_message(error.read())}"
     except ValueError:
         said = "no JSON: is the token right?"
     except OSError as error:
         said = str(error)
-    raise ProjectError(one_line(f"{forge.name} answered {method} {url.partition('?')[0]} with {said}"))
+    message = f"{forge.name} answered {method} {url.partition('?')[0]} with {said}"
+    raise ForgeError(one_line(message), status)
 
 
 def _message(body: bytes) -> str:
