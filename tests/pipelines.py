@@ -60,11 +60,15 @@ def command(step: dict[str, Any]) -> str:
 
 
 def filled(text: str, given: dict[str, str]) -> str:
-    """A text with the values of a forge's variables and secrets in it, "" for those not given."""
+    """A text with the values of a forge's variables and secrets in it.
+
+    For one that is not given GitHub has "", and Azure the text as it stands.
+    """
 
     def value(match: re.Match[str]) -> str:
         named = re.findall(r"[\w.]+", match[1] or match[2])
         names = (re.sub(r"^(secrets|vars)\.", "", name).upper() for name in named)
-        return next(filter(None, (given.get(name.replace(".", "_")) for name in names)), "")
+        values = (given.get(name.replace(".", "_")) for name in names)
+        return next(filter(None, values), "" if match[1] else match[0])
 
     return re.sub(r"\$\{\{(.*?)\}\}|\$\(([\w.]+)\)", value, text)

@@ -220,6 +220,7 @@ def job(clone: Path, name: str, place: str, *, expect: tuple[int, ...] = (0,), *
     that the step names.
     """
     said, hidden = [], {"SYSTEM_ACCESSTOKEN", "REGISTRY_PASSWORD"}
+    given = {"BUILD_SOURCESDIRECTORY": str(clone), **given}
     if place == "github":
         hidden = {key for key in given if not key.startswith("GITHUB_")}
     seen = {key: value for key, value in given.items() if key not in hidden}
@@ -230,7 +231,7 @@ def job(clone: Path, name: str, place: str, *, expect: tuple[int, ...] = (0,), *
         ):
             continue
         named = {key: filled(value, given) for key, value in step["env"].items()}
-        variables = (f"{key}={value}" for key, value in (seen | named).items() if value)
+        variables = (f"{key}={value}" for key, value in (seen | named).items())
         goes_on = {"continue-on-error", "continueOnError"} & step.keys()
         shell = ("bash", "-eo", "pipefail", "-c", line)
         said.append(run(clone, "env", *variables, *shell, expect=(0, 1, 2) if goes_on else expect))

@@ -29,7 +29,7 @@ STEPS = {
     ),
     "Azure DevOps": (
         "Pipelines, Environments, {name}, Approvals and checks: Branch control refs/heads/main{approval};"
-        " Pipelines, Library: the same for {library}"
+        " Pipelines, Library: the same Branch control for {library}"
     ),
 }
 APPROVALS = {
@@ -42,7 +42,20 @@ STEPS_FOR_MAIN = {
     "GitLab": "Settings, Repository, Protected branches: main, allowed to push: no one",
 }
 ASK = {"GitHub": "GITHUB_TOKEN", "GitLab": "GITLAB_TOKEN", "Azure DevOps": "AZURE_DEVOPS_EXT_PAT"}
-AZURE_QUERY = "api-version=7.1-preview.1"
+# How Azure lists what has a name and checks.
+AZURE_LISTS = {
+    "environment": "environments?name={name}&api-version=7.1-preview.1",
+    "variablegroup": "variablegroups?groupName={name}&api-version=7.1-preview.2",
+    "securefile": "securefiles?namePattern={name}&api-version=7.1-preview.1",
+}
+# What holds the keys there.
+LIBRARY_WORDS = {"variablegroup": "variable group", "securefile": "secure file"}
+LIBRARY = (
+    ("variablegroup", "retrain"),
+    ("variablegroup", "deploy"),
+    ("securefile", "kubeconfig-stage"),
+    ("securefile", "kubeconfig-prod"),
+)
 
 
 @dataclass(frozen=True)
@@ -73,14 +86,17 @@ def look(root: Path) -> list[Protection]:
         reason = f"set {ASK[name]} to ask {name}" if forge else f"origin is no address of {name}"
         return [Protection(f"the environments {', '.join(ENVIRONMENTS)} are protected", None, reason)]
     found = [_main(forge)] if name in STEPS_FOR_MAIN else []
-    return found + [_environment(forge, environment) for environment in ENVIRONMENTS]
+    found += [_environment(forge, environment) for environment in ENVIRONMENTS]
+    return found + [_library(forge, *item) for item in LIBRARY if name == "Azure DevOps"]
 
 
 def advice(root: Path, environment: str) -> str:
     """Say how to protect an environment before its first deployment; "" where the forge says that it is protected."""
     name = forge_name(root)
-    forge = locate(root, name) if name else None
-    if not name or (forge and forge.token and _environment(forge, environment).is_protected):
+    if not name:
+        return ""
+    forge = locate(root, name)
+    if forge and forge.token and _environment(forge, environment).is_protected:
         return ""
     return f"Protect {environment} before its first deployment: {steps(name, environment)}."
 
@@ -88,7 +104,8 @@ def advice(root: Path, environment: str) -> str:
 def steps(name: str, environment: str) -> str:
     """Say what to click to protect an environment."""
     approval = "" if environment == "retrain" else APPROVALS[name]
-    library = "the variable group retrain" if environment == "retrain" else f"the secure file kubeconfig-{environment}"
+    deploying = f"the variable group deploy and the secure file kubeconfig-{environment}"
+    library = "the variable group retrain" if environment == "retrain" else deploying
     return STEPS[name].format(name=environment, approval=approval, library=library)
 
 
@@ -179,21 +196,32 @@ def _gitlab(forge: Forge, name: str) -> Guard | None:
 
 
 def _azure(forge: Forge, name: str) -> Guard | None:
-    """The checks of an environment, and of the variable group of the same name where the job takes its keys from one."""
-    kinds = {"environment": f"environments?name={name}&{AZURE_QUERY}"}
-    if name == "retrain":
-        kinds["variablegroup"] = f"variablegroups?groupName={name}&{AZURE_QUERY}"
-    guards = []
-    for kind, address in kinds.items():
-        items = forges.ask(forge, f"/distributedtask/{address}")["value"]
-        number = next((item["id"] for item in items if item["name"] == name), None)
-        if number is None:
-            return None
-        query = f"resourceType={kind}&resourceId={number}&$expand=settings&{AZURE_QUERY}"
-        checks = forges.ask(forge, f"/pipelines/checks/configurations?{query}")["value"]
-        guards.append(_guard_of_checks([check for check in checks if not check.get("isDisabled")]))
-    is_for_main = all(guard.only for guard in guards)
-    return Guard("main alone" if is_for_main else "", all(guard.needs_approval for guard in guards))
+    return _azure_guard(forge, "environment", name)
+
+
+def _azure_guard(forge: Forge, kind: str, name: str) -> Guard | None:
+    """The checks that a run has to pass before it gets something of Azure's."""
+    listed = forges.ask(forge, f"/distributedtask/{AZURE_LISTS[kind].format(name=name)}")["value"]
+    number = next((item["id"] for item in listed if item["name"] == name), None)  # a filter may find more
+    if number is None:
+        return None
+    query = f"resourceType={kind}&resourceId={number}&$expand=settings&api-version=7.1-preview.1"
+    checks = forges.ask(forge, f"/pipelines/checks/configurations?{query}")["value"]
+    return _guard_of_checks([check for check in checks if not check.get("isDisabled")])
+
+
+def _library(forge: Forge, kind: str, name: str) -> Protection:
+    """Whether what holds a key on Azure is protected: a branch's own pipeline need not name any environment."""
+    word, what = LIBRARY_WORDS[kind], f"the {LIBRARY_WORDS[kind]} {name} is protected"
+    fix = f"Pipelines, Library, {word} {name}, Approvals and checks: Branch control refs/heads/{MAIN}"
+    try:
+        guard = _azure_guard(forge, kind, name)
+    except ProjectError as error:
+        return Protection(what, None, error.message, fix)
+    if guard is None:
+        return Protection(what, None, "it is not there yet", fix)
+    is_safe = bool(guard.only or guard.needs_approval)
+    return Protection(what, is_safe, "" if is_safe else "every branch may use it", fix)
 
 
 def _guard_of_checks(checks: list[dict[str, Any]]) -> Guard:
