@@ -10,8 +10,8 @@ import os
 import re
 import time
 import tomllib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache, partial
 from hashlib import sha256
 from pathlib import Path
@@ -19,8 +19,10 @@ from urllib.parse import urlsplit
 
 from mlscaffold import credentials, files, git
 from mlscaffold.errors import MlscaffoldError, unknown
+from mlscaffold.tags import Move, find_moves
 
 _HEAD = "refs/mlscaffold/head"
+_NOTE = "mlscaffold.json"
 _KEPT_DAYS = 30  # a checkout that no command has used for so long is removed
 _PATIENCE = 2.0  # seconds that git may live on, and hold a lock, when its mlscaffold was killed
 _SHORTCUTS = {"gh:": "https://github.com/", "gl:": "https://gitlab.com/"}
@@ -45,6 +47,7 @@ class Checkout:
     folder: the files
     commit, version: the full id, and what `git describe` says; None for a folder without git
     mirror: the bare repository that answers for address; None for a folder without git
+    moves: what the tag that was asked for has named before
     """
 
     address: str
@@ -52,13 +55,26 @@ class Checkout:
     commit: str | None = None
     version: str | None = None
     mirror: Path | None = None
+    moves: tuple[Move, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True)
 class _Mirror:
+    """A mirror, and what is noted of it.
+
+    stamp: what changes when its source does
+    seen: when it was last fetched, in seconds since the epoch
+    moves: the tags that came to name another commit
+    missing: the refs that were asked for and were not there, and when
+    """
+
     path: Path
     head: str
     version: str
+    stamp: str = ""
+    seen: float = 0.0
+    moves: Mapping[str, tuple[Move, ...]] = field(default_factory=dict)
+    missing: Mapping[str, float] = field(default_factory=dict)
 
 
 def home() -> Path:
@@ -124,11 +140,21 @@ def check_out(address: str | None, ref: str | None, *, fetch: bool = True) -> Ch
         return Checkout(address, Path(source))
     with files.locked(home() / "lock"):
         mirror = _mirror(address, source, fetch=fetch)
-        commit, tag = _commit(mirror, ref, is_builtin=is_builtin(address))
+        try:
+            commit, tag = _commit(mirror, ref, is_builtin=is_builtin(address))
+        except RefError:
+            _note(replace(mirror, missing={**mirror.missing, str(ref): time.time()}))
+            raise
         folder = _folder(mirror.path, commit)
     version = mirror.version if commit == mirror.head else None
-    return Checkout(address, folder, commit, tag or version or _describe(mirror.path, commit),
-                    mirror.path)  # fmt: skip
+    return Checkout(
+        address,
+        folder,
+        commit,
+        tag or version or _describe(mirror.path, commit),
+        mirror.path,
+        mirror.moves.get(tag, ()) if tag else (),
+    )
 
 
 def uncommitted(address: str | None) -> bool:
@@ -189,22 +215,59 @@ def _mirror(address: str, source: str, *, fetch: bool) -> _Mirror:
     """The mirror of source, brought up to date unless fetch is False."""
     name = re.sub(r"[^A-Za-z0-9.]+", "-", address.rpartition(":")[2])[-40:].strip("-.")
     path = home() / "mirrors" / f"{name}-{sha256(address.encode()).hexdigest()[:12]}.git"
-    state = path / "mlscaffold.json"
     stamp = _stamp(Path(source)) if fetch else ""
-    try:
-        known = json.loads(state.read_text(encoding="utf-8"))
-        if not fetch or (stamp and known["stamp"] == stamp):
-            return _Mirror(path, known["head"], known["version"])
-    except (OSError, ValueError, KeyError):
+    known = _read_note(path)
+    if known is None:
         files.make_whole(path, _init_bare)
+    elif not fetch or (stamp and known.stamp == stamp):
+        return known
+    before = _tags(path) if known else {}
     _fetch(address, source, path)
     if is_builtin(address):
         _tag_releases(path)
     head = git.run_bare("rev-parse", f"{_HEAD}^{{commit}}", repository=path)
-    mirror = _Mirror(path, head, _describe(path, head))
-    known = {"stamp": stamp, "head": mirror.head, "version": mirror.version}
-    files.write_text(state, json.dumps(known))
+    mirror = _Mirror(path, head, _describe(path, head), stamp, seen=time.time())
+    if known:
+        mirror = _with_moves(mirror, known, before)
+    _note(mirror)
     return mirror
+
+
+def _with_moves(mirror: _Mirror, known: _Mirror, before: Mapping[str, str]) -> _Mirror:
+    """Return the mirror with what became of its tags since it was known."""
+    after = _tags(mirror.path)
+    missing = {ref: when for ref, when in known.missing.items() if ref not in before}
+    seen = {**dict.fromkeys(before, known.seen), **missing}
+    found = find_moves({**before, **dict.fromkeys(missing)}, after, seen, mirror.seen)
+    moves = {**known.moves, **{tag: (*known.moves.get(tag, ()), found[tag]) for tag in found}}
+    still = {ref: when for ref, when in missing.items() if ref not in after}
+    return replace(mirror, moves=moves, missing=still)
+
+
+def _tags(mirror: Path) -> dict[str, str]:
+    """Return the commit that each tag names."""
+    form = "--format=%(refname:lstrip=2) %(if)%(*objectname)%(then)%(*objectname)%(else)"
+    lines = git.run_bare("for-each-ref", f"{form}%(objectname)%(end)", "refs/tags",
+                         repository=mirror).splitlines()  # fmt: skip
+    return {tag: commit for tag, _, commit in (line.rpartition(" ") for line in lines)}
+
+
+def _read_note(path: Path) -> _Mirror | None:
+    """Return what is noted of the mirror at path; None if there is none, or it cannot be read."""
+    try:
+        known = json.loads((path / _NOTE).read_text(encoding="utf-8"))
+        moves = {
+            tag: tuple(Move(**move) for move in some) for tag, some in known.pop("moves").items()
+        }
+        return _Mirror(path, moves=moves, **known)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def _note(mirror: _Mirror) -> None:
+    content = asdict(mirror)
+    del content["path"]
+    files.write_text(mirror.path / _NOTE, json.dumps(content))
 
 
 def _init_bare(folder: Path) -> None:

@@ -13,6 +13,7 @@ from mlscaffold import external_data, git, git_paths, store, template
 from mlscaffold.answers import Answers
 from mlscaffold.errors import MlscaffoldError
 from mlscaffold.releases import is_older
+from mlscaffold.tags import commit_at
 from mlscaffold.template import Template
 from mlscaffold.worker import (
     Phase,
@@ -318,13 +319,48 @@ def _render(worker: VersionWorker, source: Template) -> Rendered:
 
 def _recorded(answers: Answers, *, fetch: bool) -> store.Checkout:
     try:
-        return _check_out(answers, answers.commit, fetch=fetch)
+        recorded = _check_out(answers, answers.commit, fetch=fetch)
     except store.RefError:
         raise MlscaffoldError(
             f"The template {answers.address} has no version {answers.commit}, which "
             f"{answers.root / answers.file} records: its history was rewritten or is not "
-            "complete. Bring that tag or commit back there, then update again."
+            "complete. Bring that tag or commit back there, or write the commit's id for _commit."
         ) from None
+    return _as_it_was(answers, recorded) if recorded.moves else recorded
+
+
+def _as_it_was(answers: Answers, recorded: store.Checkout) -> store.Checkout:
+    """Return the version that a tag named when the project was made from it.
+
+    The tag has been moved since. Raises MlscaffoldError where that cannot be known.
+    """
+    file = answers.root / answers.file
+    made = _time_of(answers)
+    commit = commit_at(recorded.moves, str(recorded.commit), made)
+    if commit is None:
+        known = {move.old for move in recorded.moves if move.old} | {str(recorded.commit)}
+        commits = " or ".join(sorted(name[:12] for name in known))
+        raise MlscaffoldError(
+            f"The tag {answers.commit} of the template {answers.address} was moved, and nobody "
+            f"can tell which commit the project was made from. Write it for _commit into {file}: "
+            f"{commits}"
+        )
+    if commit == recorded.commit:
+        return recorded
+    return replace(_check_out(answers, commit, fetch=False), version=answers.commit)
+
+
+def _time_of(answers: Answers) -> float:
+    """Return when the answers file was written, in seconds since the epoch."""
+    file = ("--", answers.file)
+    try:
+        if not git.run("status", "--porcelain", *file, cwd=answers.root):
+            committed = git.run("log", "-1", "--format=%at", *file, cwd=answers.root)
+            if committed:
+                return float(committed)
+    except git.GitError:  # no repository, or one without a commit
+        pass
+    return (answers.root / answers.file).stat().st_mtime
 
 
 def _check_out(answers: Answers, ref: str | None, *, fetch: bool = True) -> store.Checkout:
