@@ -178,6 +178,7 @@ def test_serving_is_probed_spread_and_scaled(render: Render) -> None:
         for name in ("startup", "readiness", "liveness")
     }
     assert probes == {"startup": "/health", "readiness": "/ready", "liveness": "/health"}
+    assert pod["terminationGracePeriodSeconds"] > 7 + 20, "it drains, then finishes what has begun"
     assert pod["topologySpreadConstraints"][0]["topologyKey"] == "kubernetes.io/hostname"
     scaler = manifests["HorizontalPodAutoscaler"]["spec"]
     assert scaler["scaleTargetRef"]["name"] == manifests["Deployment"]["metadata"]["name"]

@@ -9,6 +9,7 @@ import os
 import signal
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -111,6 +112,70 @@ def test_server_refuses_bad_requests_and_goes_on(project: Path) -> None:
     lines = (project / "reports/serve.log").read_text(encoding="utf-8")
     assert '"status": 500' not in lines
     assert "temp_max" not in lines
+
+
+class Clients:
+    """Sixteen that keep their connection until they are told to close it, and what became of it.
+
+    They connect to the port that is named last, as what routes requests to pods lets them.
+    """
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+        self.ends = threading.Event()
+        self.answers: list[int] = []
+        self.sent_away: set[int] = set()
+        self.lost: list[Exception] = []
+        self.threads = [threading.Thread(target=self._go_on, args=(n,)) for n in range(16)]
+
+    def __enter__(self) -> Clients:
+        for thread in self.threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.ends.set()
+        for thread in self.threads:
+            thread.join()
+
+    def _go_on(self, number: int) -> None:
+        client, port = None, 0
+        while not self.ends.is_set():
+            client = client or http.client.HTTPConnection(
+                "127.0.0.1", port := self.port, timeout=60
+            )
+            try:
+                client.request("POST", "/predict", GOOD, {"Content-Type": "application/json"})
+                answer = client.getresponse()
+                answer.read()
+            except (OSError, http.client.HTTPException) as error:
+                self.lost.append(error)
+                client = None
+                continue
+            self.answers.append(answer.status)
+            if answer.will_close:
+                self.sent_away.add(number)
+                client.close()
+                client = None
+            time.sleep(number / 200)
+        assert port, "it has connected"
+
+
+def test_no_client_loses_a_request_when_another_server_takes_over(project: Path) -> None:
+    """As in a rollout: the old pod ends, and a second later new connections go to the new one."""
+    with served(project) as (old, port), served(project) as (_, other), Clients(port) as clients:
+        until(lambda: len(clients.answers) > 100)
+        old.send_signal(signal.SIGTERM)
+        until(lambda: ask(port, None, method="GET", path="/ready") == 503)
+        assert ask(port, None, method="GET", path="/health") == 200
+        time.sleep(1)
+        clients.port = other
+        assert old.wait(60) == 0
+        answered = len(clients.answers)
+        until(lambda: len(clients.answers) > answered + 100)
+    assert clients.lost == []
+    assert set(clients.answers) == {200}
+    assert len(clients.sent_away) == 16
 
 
 def begin(port: int, length: int) -> socket.socket:

@@ -178,6 +178,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     rows: Any = request_model(contract)
     answer: Any = Forecasts if task else Prediction
     app = FastAPI(title=settings.package)
+    app.state.is_draining = False  # server.py says so when it is about to end
     app.add_middleware(Guard, seen=metrics.see)
 
     def ask() -> Worker:
@@ -192,7 +193,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
     @app.get("/ready", responses=NOT_READY)
     def ready() -> dict[str, str]:
-        """The champion is loaded."""
+        """The champion is loaded, and the server is not about to end."""
+        if app.state.is_draining:
+            raise HTTPException(503, "This server is about to end.")
         return {"status": "ok", "model": ask().id}
 
     @app.get("/model", responses=NOT_READY)

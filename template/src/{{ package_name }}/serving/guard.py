@@ -20,6 +20,8 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 MAX_BODY = 2**20  # bytes
 HEAD_SECONDS = 10.0  # until all that stands before a body has come
 BODY_SECONDS = 10.0  # until all of a body has come
+LAST_SECONDS = 1.0  # for a request that is under way on an idle connection when the server ends
+CLOSE = (b"connection", b"close")
 App = Callable[..., Any]
 
 
@@ -35,6 +37,17 @@ class Connection(H11Protocol):
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
         self._watch()
+
+    def shutdown(self) -> None:
+        """Called when the server ends. An idle connection waits a moment: its client may just have sent a request."""
+        if self.cycle is None or self.cycle.response_complete:
+            self.loop.call_later(LAST_SECONDS, self._close)
+        else:
+            super().shutdown()
+
+    def _close(self) -> None:
+        if not self.transport.is_closing():
+            super().shutdown()
 
     def _watch(self) -> None:
         waits = self.conn.their_state is IDLE
@@ -69,6 +82,8 @@ class Guard:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode())]
+                if scope["app"].state.is_draining and CLOSE not in message["headers"]:
+                    message["headers"].append(CLOSE)
             await send(message)
 
         try:
