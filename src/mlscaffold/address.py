@@ -148,12 +148,15 @@ def _head(files: Any, path: str) -> tuple[bytes, float]:
 def _read_csv(files: Any, path: str) -> Sample:
     import pyarrow.csv
 
+    from mlscaffold import oversize
+
     data, share = _head(files, path)
     first = data[:100_000].split(b"\n", 1)[0]
     if not data[:4096].strip():
         raise MlscaffoldError("is an empty file; give a table with a header and rows.")
     if b"\0" in data[:4096]:
         raise MlscaffoldError("is not a CSV file, whatever its name says.")
+    oversize.check_header(data)
     if b"," not in first and (b";" in first or b"\t" in first):
         raise MlscaffoldError("separates its values by ';' or tabs; write it with commas.")
     convert = pyarrow.csv.ConvertOptions(strings_can_be_null=True)
@@ -172,11 +175,14 @@ def _read_csv(files: Any, path: str) -> Sample:
 def _read_lines(files: Any, path: str) -> Sample:
     import pyarrow.json
 
+    from mlscaffold import oversize
+
     data, share = _head(files, path)
     if not data[:4096].strip():
         raise MlscaffoldError("is an empty file; give a table with rows.")
     if data.lstrip()[:1] != b"{":
         raise MlscaffoldError("is not JSON lines; write one object on each line.")
+    oversize.check_json(data, set())
     block = pyarrow.json.ReadOptions(block_size=max(len(data), 1))
     return _sampled(pyarrow.json.read_json(io.BytesIO(data), read_options=block), share)
 
@@ -187,18 +193,23 @@ def _sampled(table: Any, share: float) -> Sample:
 
 def _read_parquet(files: Any, path: str) -> Sample:
     import pyarrow as pa
-    import pyarrow.parquet
+
+    from mlscaffold import oversize
 
     with files.open(path, "rb") as file:
-        source = pyarrow.parquet.ParquetFile(file)
-        batches, rows = [], 0
-        for batch in source.iter_batches(batch_size=MOST_ROWS):
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - 8))
+        metadata = oversize.parquet_metadata(file, file.read(8), size)
+        batches, rows, unpacked = [], 0, 0
+        for batch in oversize.parquet_batches(file, metadata, size, MOST_ROWS):
             batches.append(batch)
             rows += batch.num_rows
-            if rows >= MOST_ROWS:
+            unpacked += batch.nbytes
+            if rows >= MOST_ROWS or unpacked >= oversize.ALWAYS_FITS:
                 break
-        table = pa.Table.from_batches(batches, schema=source.schema_arrow)
-        return Sample(table.slice(0, MOST_ROWS), source.metadata.num_rows)
+        schema = batches[0].schema if batches else metadata.schema.to_arrow_schema()
+        table = pa.Table.from_batches(batches, schema=schema)
+        return Sample(table.slice(0, MOST_ROWS), metadata.num_rows)
 
 
 def _read_query(address: str) -> Sample:

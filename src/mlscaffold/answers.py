@@ -5,18 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from mlscaffold import store
+from mlscaffold import store, yaml_text
 from mlscaffold.credentials import mask
 from mlscaffold.errors import MlscaffoldError
 
-if TYPE_CHECKING:
-    import yaml
-
 NAMES = (".copier-answers*.yml", ".copier-answers*.yaml")
 _LARGEST_FILE = 2**20
-_LARGEST_VALUE = 100_000
 
 
 @dataclass(frozen=True)
@@ -104,37 +100,12 @@ def _text(path: Path) -> str:
 
 
 def _parse(text: str) -> dict[str, Any]:
-    import yaml
-
-    try:
-        _check_size(yaml.compose(text, Loader=yaml.SafeLoader))
-        found = yaml.safe_load(text)
-    except yaml.constructor.ConstructorError as error:
-        raise MlscaffoldError(f"is refused: {' '.join(str(error.problem).split())}.") from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise MlscaffoldError(f"is not valid YAML: {' '.join(str(error).split())}.") from None
+    found = yaml_text.parse(text)
     if found is None:
         raise MlscaffoldError("is empty.")
     if not isinstance(found, dict) or not all(isinstance(key, str) for key in found):
         raise MlscaffoldError("has to hold lines of the form question: answer.")
     return found
-
-
-def _check_size(root: yaml.Node | None) -> None:
-    """Raises for a document that its aliases blow up, or that holds itself."""
-    sizes: dict[int, int] = {}
-
-    def size(node: Any) -> int:
-        if id(node) in sizes:
-            return sizes[id(node)]
-        sizes[id(node)] = _LARGEST_VALUE  # seen again on the way down: it holds itself
-        value = node.value if isinstance(node.value, list) else ()
-        below = (part for entry in value for part in (entry if type(entry) is tuple else (entry,)))
-        sizes[id(node)] = 1 + sum(size(part) for part in below)
-        return sizes[id(node)]
-
-    if root is not None and size(root) > _LARGEST_VALUE:
-        raise MlscaffoldError("is refused: its aliases stand for far too much.")
 
 
 def _line(found: Mapping[str, Any], key: str) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from mlscaffold import git
+from mlscaffold import git, yaml_text
 
 # Returns what a file of the project holds, by its path; None where the file itself has to tell.
 Reader = Callable[[str], Mapping[str, Any] | None]
@@ -40,7 +40,8 @@ def read_then(root: Path, answers_file: str) -> Reader:
         if not commit[0] or posixpath.normpath(name).startswith(("/", "../")):
             return None
         try:
-            done = git.exchange("show", f"{commit[0]}:./{posixpath.normpath(name)}", cwd=root)
+            blob = f"{commit[0]}:./{posixpath.normpath(name)}"
+            done = git.exchange("show", "--no-textconv", blob, cwd=root)
         except git.GitError:  # git did not track it then
             return None
         return _parse(done.stdout)
@@ -62,7 +63,8 @@ def _parse(data: bytes) -> Mapping[str, Any] | None:
     import yaml
 
     try:
+        yaml_text.check_size(data)
         found = yaml.safe_load(data)
-    except (yaml.YAMLError, ValueError):
+    except (yaml.YAMLError, ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None

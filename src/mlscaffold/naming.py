@@ -115,14 +115,18 @@ def refuse_credentials(answers: Mapping[str, Any], *, again: bool = False) -> No
 
 
 def _texts(answer: Any) -> Iterable[str]:
-    if isinstance(answer, str):
-        yield answer
-    elif isinstance(answer, Mapping):
-        for key, value in answer.items():
-            yield from (*_texts(key), *_texts(value))
-    elif isinstance(answer, (list, tuple)):
-        for value in answer:
-            yield from _texts(value)
+    """Yield each text in an answer; what stands in it several times is looked at once."""
+    waiting, seen = [answer], set[int]()
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, str):
+            yield value
+        elif id(value) not in seen:
+            seen.add(id(value))
+            if isinstance(value, Mapping):
+                waiting.extend((*value.keys(), *value.values()))
+            elif isinstance(value, (list, tuple)):
+                waiting.extend(value)
 
 
 def _folder_problem(name: str) -> str | None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from mlscaffold import yaml_text
 from mlscaffold.errors import MlscaffoldError
 
 output_format = click.option(
@@ -33,7 +34,22 @@ def answers(
     for pair in pairs:
         if "=" not in pair:
             raise MlscaffoldError(f"--data {pair!r} has no '='. Write --data question=answer.")
+        _refuse_bomb(*pair.split("=", 1))
     return dict(pair.split("=", 1) for pair in pairs)
+
+
+def _refuse_bomb(name: str, text: str) -> None:
+    """Raise for an answer that Copier could not read as YAML without all memory."""
+    if "&" not in text:
+        return
+    import yaml
+
+    try:
+        yaml_text.check_size(text)
+    except MlscaffoldError as error:
+        raise MlscaffoldError(f"--data {name}: the answer {error.message}") from None
+    except (yaml.YAMLError, RecursionError):  # then it is text, or the question's own error
+        return
 
 
 def answers_file(
@@ -42,18 +58,14 @@ def answers_file(
     """A callback that reads a YAML file of answers."""
     if path is None:
         return {}
-    import yaml
-
     try:
-        with open(path, encoding="utf-8") as file:  # noqa: PTH123 - click gives text
-            found = yaml.safe_load(file)
+        found = yaml_text.parse(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise MlscaffoldError(f"--data-file {path}: {error.strerror}.") from None
     except UnicodeDecodeError:
         raise MlscaffoldError(f"--data-file {path} is not a text file in UTF-8.") from None
-    except yaml.YAMLError as error:
-        reason = " ".join(str(error).split())
-        raise MlscaffoldError(f"--data-file {path} is not valid YAML: {reason}.") from None
+    except MlscaffoldError as error:
+        raise MlscaffoldError(f"--data-file {path} {error.message}") from None
     if not isinstance(found or {}, dict):
         raise MlscaffoldError(f"--data-file {path} has to hold lines of the form question: answer.")
     return found or {}

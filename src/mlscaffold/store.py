@@ -320,7 +320,7 @@ def _tag_releases(mirror: Path) -> None:
     tags = set(git.run_bare("tag", "--list", repository=mirror).split())
     last = None
     for commit in commits:
-        text = git.run_bare("show", f"{commit}:pyproject.toml", repository=mirror)
+        text = git.run_bare("show", "--no-textconv", f"{commit}:pyproject.toml", repository=mirror)
         version = tomllib.loads(text).get("project", {}).get("version")
         if version and version != last and "dev" not in version and f"v{version}" not in tags:
             git.run_bare("update-ref", f"refs/tags/v{version}", commit, repository=mirror)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -168,7 +169,7 @@ def recorded_address(address: str, project_root: Path, cwd: Path) -> str:
 def _named(sample: Sample) -> dict[str, Column]:
     """The columns by name; what pandas left of its index is named as pandas would, or not read."""
     names = [name or f"Unnamed: {n}" for n, name in enumerate(sample.table.column_names)]
-    if twice := [name for name in names if names.count(name) > 1]:
+    if twice := [name for name, times in Counter(names).items() if times > 1]:
         raise MlscaffoldError(f"has the column {twice[0]!r} twice; rename one.")
     columns = {column.name: column for column in look(sample.table.rename_columns(names))}
     return {name: column for name, column in columns.items() if not _INDEX.match(name)}

@@ -17,11 +17,11 @@ import plumbum
 import yaml
 from copier import _settings, _template, errors
 
-from mlscaffold import git, store
+from mlscaffold import git, store, yaml_text
 from mlscaffold.config import Config
 from mlscaffold.errors import MlscaffoldError, is_raised_by_us, unknown
 from mlscaffold.releases import version_of
-from mlscaffold.worker import FastWorker, can_render_fast
+from mlscaffold.worker import FastWorker, can_render_fast, refuse_endless_links
 
 # Errors that say of themselves what a template or an answer got wrong.
 _TELLING_ERRORS = (
@@ -92,6 +92,7 @@ def read(checkout: store.Checkout) -> Template:
     """The template in a checkout. Raises MlscaffoldError when its copier.yml is broken."""
     _refuse_links_to_elsewhere(checkout)
     with plain_errors(checkout.address):
+        _refuse_bombs(checkout)
         source = _known(_template.Template(url=checkout.address), checkout)
         if raw := _raw_config(checkout.folder):
             vars(source)["_raw_config"] = raw
@@ -112,6 +113,28 @@ def _refuse_links_to_elsewhere(checkout: store.Checkout) -> None:
             raise MlscaffoldError(
                 f"The template {checkout.address}: {name} is a link that leaves the template."
             )
+
+
+def _refuse_bombs(checkout: store.Checkout) -> None:
+    """Raise for questions whose aliases or included files stand for far too much."""
+
+    def included(pattern: str) -> Iterator[bytes]:
+        if Path(pattern).is_absolute():  # which Copier refuses
+            return
+        for path in checkout.folder.glob(pattern):
+            if path.resolve().is_relative_to(checkout.folder.resolve()):
+                yield path.read_bytes()
+
+    for name in ("copier.yml", "copier.yaml"):
+        path = checkout.folder / name
+        if not path.is_file():
+            continue
+        try:
+            yaml_text.check_size(path.read_bytes(), included)
+        except MlscaffoldError as error:
+            raise MlscaffoldError(
+                f"The template {checkout.address}: {name} {error.message}"
+            ) from None
 
 
 def _raw_config(folder: Path) -> dict[str, Any] | None:
@@ -188,6 +211,8 @@ def render_plainly(
     checkout = template.checkout
     # A task may well set up hooks or filters, and whoever trusts it wants that.
     settings = () if template.is_trusted else (*git.NO_PROGRAMS.items(), *_no_filters(checkout))
+    if not template.raw.get("_preserve_symlinks"):
+        refuse_endless_links(checkout.folder, checkout.folder.resolve())
     with plumbum.local.env(**store.redirection(checkout, settings)):
         return copier.run_copy(
             checkout.address,

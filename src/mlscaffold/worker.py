@@ -18,7 +18,7 @@ from copier._tools import cast_to_bool
 from copier._types import LazyDict, Phase
 from jinja2.ext import Extension
 
-from mlscaffold import naming
+from mlscaffold import naming, yaml_text
 from mlscaffold.errors import MlscaffoldError, is_raised_by_us
 from mlscaffold.external_data import Reader
 from mlscaffold.git_paths import is_gits_own
@@ -30,6 +30,7 @@ __all__ = [
     "can_render_fast",
     "known_answers",
     "operation",
+    "refuse_endless_links",
     "stdout_to_stderr",
 ]
 
@@ -37,6 +38,7 @@ _COMPILED: dict[tuple[str, str, str | None], Any] = {}
 _HOW_TO_TRUST = "Read it, and if you trust it, add --trust."
 # Filters that read environment variables, and the names of any files.
 _FILTERS_OF_THE_MACHINE = ("expandvars", "fileglob")
+_MOST_LINKED = 10_000  # files and folders behind links to folders
 _LINE_BREAK = re.compile(r"\r\n|\r|\n")
 # What Copier says before the reason why it refuses an answer.
 _REFUSAL = re.compile(r"^(Validation error for question|Invalid choice for) '[^']*': ")
@@ -126,6 +128,7 @@ class FastWorker(_main.Worker):
             known = self.read_external(name)
             if known is not None:
                 return known
+            self._check_size(name)
             return _user_data.load_answersfile_data(self.data_folder, name, warn_on_missing=True)
 
         paths = self.template.external_data
@@ -135,12 +138,26 @@ class FastWorker(_main.Worker):
         """Return what a file holds that is external data, where it is not the file that tells."""
         return None
 
+    def _check_size(self, name: str) -> None:
+        path = self.data_folder / name
+        if not path.is_file():
+            return
+        try:
+            yaml_text.check_size(path.read_bytes())
+        except MlscaffoldError as error:
+            raise MlscaffoldError(f"{path} {error.message}") from None
+
     def _is_below_data_folder(self, name: str) -> bool:
         if name.startswith("~"):
             return False
         folder = self.data_folder.resolve()
         path = (folder / name).resolve()
         return path.is_relative_to(folder) and not is_gits_own(path.relative_to(folder).as_posix())
+
+    def _render_template(self) -> None:
+        if not self.template.preserve_symlinks:
+            refuse_endless_links(self.template_copy_root, self.template.local_abspath)
+        super()._render_template()
 
     def _render_path(self, relpath: Path) -> Any:
         """As Copier does, but for `.git` of the checkout and of its submodules.
@@ -282,6 +299,31 @@ class VersionWorker(FastWorker):
         return [line for text in texts for line in _LINE_BREAK.split(text)]
 
 
+def refuse_endless_links(start: Path, template: Path) -> None:
+    """Raise for links to folders through which Copier would render files without end."""
+    waiting: list[tuple[Path, tuple[Path, ...], bool]] = [(start, (start.resolve(),), False)]
+    linked = 0
+    while waiting:
+        folder, above, is_linked = waiting.pop()
+        for entry in os.scandir(folder):
+            linked += is_linked
+            if linked > _MOST_LINKED:
+                raise MlscaffoldError(
+                    f"The template has more than {_MOST_LINKED:,} files behind links to folders."
+                )
+            if entry.name == ".git" or not entry.is_dir():
+                continue
+            path = Path(entry.path)
+            real = path.resolve() if entry.is_symlink() else above[-1] / entry.name
+            if entry.is_symlink() and any(place.is_relative_to(real) for place in above):
+                name = path.relative_to(template)
+                raise MlscaffoldError(
+                    f"The template's link {name} leads to a folder that it is in."
+                )
+            if real.is_relative_to(template):  # or else Copier refuses the link
+                waiting.append((path, (*above, real), is_linked or entry.is_symlink()))
+
+
 def _refuse_filter(name: str, *_arguments: object, **_options: object) -> str:
     raise MlscaffoldError(
         f"The template uses the filter {name}, which reads from this machine what is not the "
@@ -317,6 +359,7 @@ def can_render_fast() -> bool:
         "_ask",
         "_render_context",
         "_render_path",
+        "_render_template",
         "_render_value",
         "_sync_git_index_executable_bit",
     )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mlscaffold import config, environment, git, naming, options, output, store
+from mlscaffold import config, environment, git, naming, options, output, store, yaml_text
 from mlscaffold.environment import Environment, Round, StepError
 from mlscaffold.errors import MlscaffoldError
 
@@ -203,9 +203,10 @@ def _answer_from_data(request: Request, answers: dict[str, Any]) -> dict[str, An
 
 
 def _as_list(text: str) -> list[str]:
-    import yaml
-
-    found = yaml.safe_load(text)
+    try:
+        found = yaml_text.parse(text)
+    except MlscaffoldError as error:
+        raise MlscaffoldError(f"key_columns: the answer {error.message}") from None
     return [str(entry) for entry in found] if isinstance(found, list) else [text]
 
 

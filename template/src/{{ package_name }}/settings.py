@@ -4,6 +4,7 @@ import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
@@ -14,6 +15,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from . import credentials
 
 COMMAND = f"uv run {__package__}"  # what a person types
+LARGEST_YAML = 100_000  # values in a file
 M = TypeVar("M", bound=BaseModel)
 
 
@@ -169,15 +171,32 @@ def load(root: Path | None = None, *, sets: Sequence[str] = (), experiment: str 
 def read_yaml(path: Path) -> dict[str, Any]:
     """The mapping in a YAML file."""
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = parse_yaml(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ProjectError(f"{path} does not exist.") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         reason = credentials.mask(str(error))
         raise ProjectError(f"{path} is not YAML: {' '.join(reason.split())}") from None
     if not isinstance(content, dict):
         raise ProjectError(f"{path} does not hold a mapping of keys to values.")
     return content
+
+
+def parse_yaml(text: str) -> Any:
+    """Return what YAML text holds. Raises YAMLError also where its aliases stand for far too much."""
+    if "&" in text and _expanded_size(yaml.compose(text, yaml.SafeLoader), {}) > LARGEST_YAML:
+        raise yaml.YAMLError("its aliases stand for far too much")
+    return yaml.safe_load(text)
+
+
+def _expanded_size(node: Any, sizes: dict[int, int]) -> int:
+    """Return the number of values that a node stands for, its aliases written out."""
+    if id(node) not in sizes:
+        sizes[id(node)] = LARGEST_YAML + 1  # seen again on the way down: it holds itself
+        entries = node.value if isinstance(node, yaml.CollectionNode) else []
+        parts = chain.from_iterable(entry if isinstance(entry, tuple) else (entry,) for entry in entries)
+        sizes[id(node)] = 1 + sum(_expanded_size(part, sizes) for part in parts)
+    return sizes[id(node)]
 
 
 def validate(model: type[M], content: dict[str, Any], where: str) -> M:
@@ -243,6 +262,6 @@ def _parse(item: str) -> tuple[str, Any]:
     if not equals or not key:
         raise ProjectError(f"--set takes key=value, not {item!r}; for example model.max_depth=6")
     try:
-        return key, yaml.safe_load(value)
-    except yaml.YAMLError:
+        return key, parse_yaml(value)
+    except (yaml.YAMLError, ValueError, RecursionError):
         raise ProjectError(f"--set {key}: {value!r} is not a YAML value.") from None

@@ -20,6 +20,7 @@ from pyarrow import csv, json, parquet
 from .. import credentials, variables
 from ..settings import COMMAND, ContractError, ProjectError, Settings, closest
 from . import drivers
+from .oversize import LONGEST_HEADER, OversizeError, check_header, check_json, parquet_batches, parquet_metadata
 
 ENDINGS = (".csv", ".parquet", ".jsonl", ".ndjson")
 BLOCK = 1 << 21  # bytes of a text file that are parsed together; Arrow holds dozens of blocks at a time
@@ -288,8 +289,7 @@ def _parse(path: Path, texts: Sequence[str], rows: int) -> Iterator[pa.RecordBat
     found = 0
     try:
         if name.endswith(".parquet"):
-            # Read ahead, pyarrow keeps all of the file in memory until its end.
-            batches = parquet.ParquetFile(path, pre_buffer=False).iter_batches(rows)
+            batches = _parse_parquet(path, rows)
         else:
             batches = _parse_csv(path, texts) if name.endswith(".csv") else _parse_json(path)
         for batch in batches:
@@ -297,6 +297,8 @@ def _parse(path: Path, texts: Sequence[str], rows: int) -> Iterator[pa.RecordBat
                 raise ContractError(f"{name}: two columns have the same name.")
             found += batch.num_rows
             yield batch
+    except OversizeError as error:
+        raise ProjectError(f"{name}: {error}") from None
     except (pa.ArrowInvalid, pa.ArrowTypeError, UnicodeDecodeError) as error:
         reason = re.sub(r"(?:CSV parse error: )?Row #(\d+)", _row, str(error)).splitlines()[0]
         raise ContractError(f"{name}: {reason}") from None
@@ -326,8 +328,18 @@ def _as_frame(table: pa.Table, kinds: dict[pa.DataType, Any] | None = None) -> p
     return pa.table(columns).to_pandas(date_as_object=False, types_mapper=kinds and kinds.get)
 
 
+def _parse_parquet(path: Path, rows: int) -> Iterator[pa.RecordBatch]:
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        file.seek(max(0, size - 8))
+        tail = file.read()
+    return parquet_batches(path, parquet_metadata(path, tail, size), size, rows)
+
+
 def _parse_csv(path: Path, texts: Sequence[str]) -> Iterator[pa.RecordBatch]:
     """A column has the first of TYPES that all its cells read as; a file of several blocks is read twice for that."""
+    with path.open("rb") as file:
+        check_header(file.read(LONGEST_HEADER + 1))
     reader = _open_csv(path, dict.fromkeys(texts, pa.string()))
     if path.stat().st_size > BLOCK:
         names = reader.schema.names
@@ -362,10 +374,11 @@ def _misfit(path: Path, types: dict[str, pa.DataType]) -> int | None:
 
 def _parse_json(path: Path) -> Iterator[pa.RecordBatch]:
     """Fields and types are those of all lines together; a file of several blocks is read twice for that."""
+    keys: set[bytes] = set()
     with path.open("rb") as file:
         blocks = iter(lambda: file.readlines(BLOCK), [])
-        first = _json_table(next(blocks, []))
-        rest = [_json_table(block).schema for block in blocks]
+        first = _json_table(next(blocks, []), keys=keys)
+        rest = [_json_table(block, keys=keys).schema for block in blocks]
     if not rest:
         yield from first.to_batches()
         return
@@ -375,7 +388,9 @@ def _parse_json(path: Path) -> Iterator[pa.RecordBatch]:
             yield from _json_table(block, schema).to_batches()
 
 
-def _json_table(lines: list[bytes], schema: pa.Schema | None = None) -> pa.Table:
+def _json_table(lines: list[bytes], schema: pa.Schema | None = None, keys: set[bytes] | None = None) -> pa.Table:
+    if keys is not None:
+        check_json(b"".join(lines), keys)
     reading = json.ReadOptions(use_threads=False, block_size=2 * BLOCK)
     return json.read_json(BytesIO(b"".join(lines)), reading, json.ParseOptions(explicit_schema=schema))
 
