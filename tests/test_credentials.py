@@ -34,6 +34,8 @@ SHAPES = [
     ("https://host/x.csv?X-Amz-Credential={}", "me/2026/eu"),
     ("https://host/x.csv#access_token={}", "abc"),
     ("https://host/x.csv?private_token={}", "abc"),
+    ("https://host/x.csv?a=1;credentials={}", "abc"),
+    ("s3://key:{}@box/x.csv", "a+b/c1d"),
     ("https://host/x.csv?key={}", "abcdefgh"),
     ("az://box/x.csv?AccountKey={}", "abc=="),
     ("host=db password={} user=me", "abcdefgh"),

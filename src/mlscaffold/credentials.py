@@ -20,7 +20,7 @@ _MIXED = re.compile(r"(?=.*\d)(?=.*[a-z])", re.IGNORECASE | re.DOTALL)
 _REFERENCE = re.compile(r"\$\{(\w+)\}")
 _NAMES = (
     r"[\w.-]*(?:token|secret|passw(?:or)?d|passphrase|pwd|signature|credential|accesskeyid"
-    r"|(?:api|access|account|auth|private|shared|subscription|storage)[-_]?key)"
+    r"|(?:api|access|account|auth|private|shared|subscription|storage)[-_]?key)s?"
 )
 Shapes = dict[str, tuple[str, str]]
 # Each kind of credential by its shape, whose group `secret` nobody may see. Before it stand words

@@ -55,7 +55,7 @@ def named_chunks(
         for frame in _read_sql(address, root, rows):
             yield "", frame
         return
-    with _reachable(address):
+    with reachable(address):
         for name, path in _find_files(address, root):
             for frame in batch_chunks(path, texts, rows):
                 yield name, frame
@@ -207,7 +207,8 @@ def _months(column: pd.Series, form: str, before: int) -> pd.Series:
 
 
 @contextmanager
-def _reachable(address: str) -> Iterator[None]:
+def reachable(address: str) -> Iterator[None]:
+    """ProjectError, in one line, for what a library raises of an address."""
     try:
         yield
     except Exception as error:
@@ -227,7 +228,7 @@ def _unopened(address: str, error: Exception) -> ProjectError:
 def filesystem(address: str, root: Path) -> tuple[Any, str]:
     """Where the address leads, as fsspec has it, and the path there."""
     address = expand(address)
-    with _reachable(address):
+    with reachable(address):
         found: tuple[Any, str] = fsspec.core.url_to_fs(address if "://" in address else str(root / address))
     return found
 
@@ -237,16 +238,18 @@ def _is_table(address: str, root: Path) -> bool:
     if is_sql(address):
         return True
     there, path = filesystem(address, root)
-    return "*" not in path and not there.isdir(path)
+    with reachable(address):
+        return "*" not in path and not there.isdir(path)
 
 
 def find(address: str, root: Path) -> tuple[Any, list[str]]:
     """The files behind an address, and the file system that they are in."""
     there, path = filesystem(address, root)
-    if there.isdir(path):
-        found = [name for name in there.find(path) if name.endswith(ENDINGS)]
-    else:
-        found = [name for name in there.glob(path) if name.endswith(ENDINGS)] if "*" in path else [path]
+    with reachable(address):
+        if there.isdir(path):
+            found = [name for name in there.find(path) if name.endswith(ENDINGS)]
+        else:
+            found = [name for name in there.glob(path) if name.endswith(ENDINGS)] if "*" in path else [path]
     if not found:
         raise ProjectError(f"{address} holds no file that ends in {', '.join(ENDINGS)}.")
     return there, sorted(found)
@@ -405,7 +408,7 @@ def database(address: str, root: Path) -> tuple[Any, str]:
         location, _, query = expand(address).partition("#")
     if not query:
         raise ProjectError(f"{address} names no table: add #table or #select …")
-    with _reachable(address):
+    with reachable(address):
         return sqlalchemy.create_engine(re.sub(r"^(sqlite:///)(?!/)", rf"\g<1>{root}/", location)), query
 
 
@@ -413,7 +416,7 @@ def _read_sql(address: str, root: Path, rows: int) -> Iterator[pd.DataFrame]:
     import sqlalchemy
 
     engine, query = database(address, root)
-    with _reachable(address), engine.connect().execution_options(stream_results=True) as connection:
+    with reachable(address), engine.connect().execution_options(stream_results=True) as connection:
         if " " in query.strip():
             yield from pd.read_sql_query(sqlalchemy.text(query), connection, chunksize=rows)
         else:

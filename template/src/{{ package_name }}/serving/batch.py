@@ -41,17 +41,22 @@ def predict(settings: Settings, source: str, destination: str, say: Callable[[st
     folder that are done, from the same source and champion, stay. ContractError names the first cell that is wrong.
     """
     champion = live.load(settings.root)
+    if sources.is_sql(destination) and " " in destination.partition("#")[2].strip():
+        raise ProjectError(f"{destination} names a query, and predictions go into a table: add #table.")
     if sources.is_sql(destination) or destination.endswith(sources.ENDINGS):
         return [Result(credentials.mask(destination), _predict(champion, source, destination, say))]
     if sources.is_sql(source):
         raise ProjectError(f"{destination}: the name must end in {', '.join(sources.ENDINGS)}.")
     filesystem, paths = sources.find(source, Path.cwd())
     target, folder = sources.filesystem(destination, Path.cwd())
-    results, done = [], _read_done(target, f"{folder}/{DONE}")
+    results: list[Result] = []
+    with sources.reachable(destination):
+        done = _read_done(target, f"{folder}/{DONE}")
+        is_made = {_name(path, paths): target.exists(f"{folder}/{_name(path, paths)}") for path in paths}
     for path in paths:
         name, state = _name(path, paths), [filesystem.ukey(path), champion.pointer["id"]]
         rows = None
-        if done.get(name) != state or not target.exists(f"{folder}/{name}"):
+        if done.get(name) != state or not is_made[name]:
             rows = _predict(champion, filesystem.unstrip_protocol(path), f"{destination}/{name}", say)
             done[name] = state
             _make(f"{destination}/{DONE}", lambda path: path.write_text(json.dumps(done, indent=2), encoding="utf-8"))
@@ -148,8 +153,9 @@ def _make(destination: str, write: Callable[[Path], int]) -> int:
             elif isinstance(filesystem, LocalFileSystem):
                 path.replace(place)
             else:
-                filesystem.put_file(str(path), f"{place}.partial")
-                filesystem.mv(f"{place}.partial", place)
+                with sources.reachable(destination):
+                    filesystem.put_file(str(path), f"{place}.partial")
+                    filesystem.mv(f"{place}.partial", place)
         except (OSError, pa.ArrowInvalid, pa.ArrowTypeError) as error:
             raise ProjectError(f"{destination} cannot be written: {drivers.reason(error)}") from None
         finally:
