@@ -7,7 +7,7 @@ import gzip
 import subprocess
 import zipfile
 import zlib
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,13 +59,15 @@ def search(text: bytes, where: str, canaries: Iterable[Canary]) -> Iterator[Hit]
 
 
 def search_folder(
-    folder: Path, canaries: Collection[Canary], allowed: Collection[Path] = ()
+    folder: Path, canaries: Collection[Canary], allowed: Set[Path] = frozenset()
 ) -> Iterator[Hit]:
     """Find canaries in the names and the content of files below folder, and in git's objects.
 
-    allowed: files, by their exact paths, in which the user has put them
+    allowed: files, by their exact paths, in which the user has put them, and folders of others
     """
     for path in sorted(folder.rglob("*")):
+        if not allowed.isdisjoint(path.parents):
+            continue
         name = path.relative_to(folder).as_posix()
         yield from search(name.encode("utf-8", "surrogateescape"), f"the name {name}", canaries)
         if path in allowed or path.is_symlink() or not path.is_file():

@@ -11,7 +11,15 @@ from repositories import TEMPLATE, Files, commit
 from mlscaffold import credentials
 
 # The modules with the longest tests, the longest first.
-LONGEST = ("test_journey", "test_loop", "test_request", "test_scale", "test_faults", "test_serving")
+LONGEST = (
+    "test_journey",
+    "test_loop",
+    "test_request",
+    "test_hunt",
+    "test_scale",
+    "test_faults",
+    "test_serving",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
