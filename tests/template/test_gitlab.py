@@ -59,6 +59,10 @@ def test_a_request_is_judged_and_a_schedule_opens_one(render: Render, tmp_path: 
     assert "PASS" in job(clone, "train", "merge_request_event")
     assert "Keep `" in (clone / "verdict.md").read_text(encoding="utf-8")
 
+    run(clone, "git", "switch", "--quiet", "--create", "not-main")
+    job(clone, "retrain", "schedule", expect=1)
+    run(clone, "git", "switch", "--quiet", "main")
+
     run(clone, "git", "push", "--quiet", "origin", "main")
     with forge.serving("gitlab") as server:
         job(clone, "retrain", "schedule", **server.variables())
