@@ -42,7 +42,7 @@ def find(place: Path, file: str | None = None) -> tuple[Answers, ...]:
     if file is not None:
         return (read(place, file),)
     for folder in (place, *place.parents):
-        if found := _in(folder):
+        if found := files_in(folder):
             return tuple(read(folder, name) for name in found)
         if (folder / ".git").exists():
             break
@@ -63,7 +63,8 @@ def read(root: Path, file: str) -> Answers:
         raise MlscaffoldError(f"{root / path}: {error.message}") from None
 
 
-def _in(folder: Path) -> list[str]:
+def files_in(folder: Path) -> list[str]:
+    """Return the names of the answers files in a folder."""
     return sorted({path.name for pattern in NAMES for path in folder.glob(pattern)})
 
 

@@ -64,6 +64,26 @@ def test_abort_goes_back_to_exactly_before(folder: Path) -> None:
         apply.abort(repository.open_at(folder))
 
 
+def test_abort_unstages_what_was_staged_as_the_update_left_it(folder: Path) -> None:
+    before = state(folder)
+    update(folder)
+    git(folder, "add", "-A")
+    assert apply.abort(repository.open_at(folder)) == ()
+    assert state(folder) == before
+
+
+def test_abort_keeps_what_was_staged_otherwise(folder: Path) -> None:
+    update(folder)
+    updated = (folder / "a").read_text()
+    write(folder, {"a": "staged by hand\n", "own": "staged too\n"})
+    git(folder, "add", "a", "own")
+    write(folder, {"a": updated})
+    assert apply.abort(repository.open_at(folder)) == ()
+    assert tree(folder)["a"].decode() == EDITS["a"]
+    assert git(folder, "show", ":a") == "staged by hand"
+    assert git(folder, "show", ":own") == "staged too"
+
+
 def test_abort_keeps_what_was_edited_since(folder: Path) -> None:
     update(folder)
     write(folder, {"a": "edited after\n"})

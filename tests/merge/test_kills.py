@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 from projects import LONG, edit, has_journal, project, state, template
-from repositories import git
+from repositories import git, write
 
 from mlscaffold import store
 from mlscaffold.errors import MlscaffoldError
@@ -31,7 +31,20 @@ CALLS = (
     "?renameat2,?link,linkat,?symlink,symlinkat,?unlink,unlinkat,?mkdir,mkdirat,?rmdir,?chmod,"
     "fchmod,fchmodat,?ftruncate"
 )
-COMMANDS = {"update": (), "fetch": (), "branch": ("--branch", "up"), "abort": ("--abort",)}
+COMMANDS = {
+    "update": (),
+    "programs": ("--trust",),
+    "fetch": (),
+    "branch": ("--branch", "up"),
+    "abort": ("--abort",),
+}
+# What a template's programs do in an update: before it, and then after it.
+PROGRAMS = """
+_migrations:
+  - version: v2
+    before: ["git mv own moved-own && echo 1 > made && git add made"]
+_tasks: ["git add -A; sed -i 's/line 3/line three/' src/b scratch"]
+"""
 Point = tuple[str, int]
 
 
@@ -47,13 +60,17 @@ pytestmark = [
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def folder(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
     """A small project that an update changes in every way, and once in conflict."""
+    has_programs = "programs" in request.node.callspec.params.values()
     old = {"edited": "1\n", "gone": "x\n", "conf/a": LONG, "src/b": LONG + "b\n", "file": "1\n"}
     new = {"edited": "2\n", "to/a": LONG + "new\n", "src/b": LONG + "b\nnew\n", "file/in": "2\n"}
+    old |= {"env/x": LONG, ".gitignore": "env/\n"}
+    new |= {"env/x": "new\n" + LONG} | ({"copier.yml": PROGRAMS} if has_programs else {})
     template(tmp_path / "t", {"copier.yml": "", **old}, new, v2=("gone", "conf/a", "file"))
     made = project(tmp_path / "t", tmp_path / "p")
     edit(made, {"edited": "mine\n", "src/b": "mine\n" + old["src/b"], "own": "o\n"})
+    write(made, {"scratch": LONG, "env/x": LONG + "mine\n"})
     return made
 
 
@@ -66,12 +83,15 @@ class Kills:
         self.folder, self.command, self.copy = folder, command, folder.with_name("copy")
         self.changing = store.home() if command == "fetch" else self.copy
         self.old = state(folder)
-        update.run(Request(folder))
+        self.update(folder)
         self.new = state(folder)
         self.found: Counter[str] = Counter()
         if command != "abort":
             update.abort(folder)
             assert state(folder) == self.old
+
+    def update(self, folder: Path) -> None:
+        update.run(Request(folder, trusts=lambda _: self.command == "programs"))
 
     @property
     def arguments(self) -> list[str]:
@@ -92,19 +112,28 @@ class Kills:
         if self.command == "branch":
             assert now[:2] == self.old[:2], point
             self.check_branch(point)
+        elif (place / "snapshot").exists():
+            self.check_interrupted(point)
         elif by_abort:
             nothing = pytest.raises(MlscaffoldError, match="There is no update")
             with nullcontext() if has_journal(self.copy) else nothing:
                 update.abort(self.copy)
             assert state(self.copy) == self.old, point
         else:
-            update.run(Request(self.copy))
+            self.update(self.copy)
             assert state(self.copy) == self.new, point
         self.found[found] += 1
         assert not list((self.copy / ".git").rglob("*.lock")), point
         left = [one.name for one in place.glob("*") if not one.name.startswith("update-")]
-        assert set(left) <= {"lock"}, point
-        assert git(self.copy, "fsck", "--connectivity-only") == "", point
+        assert set(left) <= {"lock", "kept"}, point
+        assert git(self.copy, "fsck", "--connectivity-only", "--no-dangling") == "", point
+
+    def check_interrupted(self, point: object) -> None:
+        """Killed while programs could run: a person has to say that all is to go back."""
+        with pytest.raises(MlscaffoldError, match="interrupted while programs"):
+            self.update(self.copy)
+        update.abort(self.copy)
+        assert state(self.copy) == self.old, point
 
     def check_branch(self, point: object) -> None:
         if not git(self.copy, "branch", "--list", "up"):
@@ -175,7 +204,7 @@ def test_killed_at_a_write_of_its_own(kills: Kills, request: pytest.FixtureReque
     assert kills.command in ("fetch", "branch") or kills.found["between"], "all came too early"
 
 
-@pytest.mark.parametrize("kills", ["update", "branch"], indirect=True)
+@pytest.mark.parametrize("kills", ["update", "programs", "branch"], indirect=True)
 def test_interrupted_at_a_write_of_its_own(kills: Kills, request: pytest.FixtureRequest) -> None:
     """Ctrl-C instead: no traceback, and nothing is left to the next run."""
     every = own_points(kills, request)
@@ -185,7 +214,8 @@ def test_interrupted_at_a_write_of_its_own(kills: Kills, request: pytest.Fixture
         done = subprocess.run(command, capture_output=True, text=True, preexec_fn=take_interrupts)
         assert done.returncode in (130, 0, 1), (point, done.stderr)
         if done.returncode == 130:
-            assert done.stderr.strip() == "mlscaffold: Interrupted.", point
+            assert done.stderr.splitlines()[-1] == "mlscaffold: Interrupted.", point
+            assert "Traceback" not in done.stderr, point
         assert state(kills.copy)[:2] in (kills.old[:2], kills.new[:2]), point
         apply.check_not_interrupted(repository.open_at(kills.copy))
         kills.check(point, by_abort=state(kills.copy) == kills.new)
@@ -208,7 +238,7 @@ def test_killed_at_a_write_of_its_git(
         if not with_it:
             assert code in (0, 2), (call, point, message)
             assert message.count("\n") == code // 2, (call, point, message)
-        if code == 2 and kills.command == "update":
+        if code == 2 and kills.command in ("update", "programs"):
             assert state(kills.copy) == kills.old, (call, point)
         kills.check((call, point), by_abort=number % 2 == 0)
 
@@ -245,7 +275,9 @@ def _in_a_child(
         if kills.command == "abort":
             update.abort(kills.copy)
         else:
-            update.run(Request(kills.copy, branch="up" if kills.command == "branch" else None))
+            name = "up" if kills.command == "branch" else None
+            trusts = kills.command == "programs"
+            update.run(Request(kills.copy, branch=name, trusts=lambda _: trusts))
     except MlscaffoldError as error:
         message.write_text(f"{error.format_message()}\n")
         return 2

@@ -251,6 +251,17 @@ def test_killed_while_a_program_ran_and_then_committed_it_is_the_users(tmp_path:
     assert tree(folder)["mine"] == b"went on\n"
 
 
+def test_a_program_that_changes_nothing_leaves_nothing_behind(tmp_path: Path) -> None:
+    always = """_migrations: [{command: 'true', when: "{{ _stage == 'before' }}"}]\n"""
+    template(tmp_path / "t", {"copier.yml": "", "a": "1\n"}, {"copier.yml": always, "a": "2\n"})
+    folder = project(tmp_path / "t", tmp_path / "p")
+    run(folder)
+    edit(folder, {})
+    assert run(folder).is_empty
+    assert run(folder).is_empty
+    assert not (folder / ".git" / "mlscaffold" / "snapshot").exists()
+
+
 # Several projects in a repository, several templates in a project
 
 
@@ -280,6 +291,16 @@ def test_abort_takes_back_the_project_that_it_names(tmp_path: Path, first: str) 
     (top / other / "inner").mkdir()
     assert update.abort(top / other / "inner") == Aborted()
     assert git(top, "status", "--porcelain") == ""
+
+
+def test_abort_in_a_project_within_another_is_not_of_the_other(tmp_path: Path) -> None:
+    template(tmp_path / "t", {"copier.yml": "", "a": "1\n"}, {"a": "2\n"})
+    top = project(tmp_path / "t", tmp_path / "top")
+    project(tmp_path / "t", top / "inner")
+    update.run(Request(top))
+    with pytest.raises(MlscaffoldError, match=r"no update of .*inner/? .*other projects here: \."):
+        update.abort(top / "inner")
+    assert update.abort(top) == Aborted()
 
 
 def two_templates(tmp_path: Path) -> Path:

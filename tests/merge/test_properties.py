@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from unittest import mock
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
@@ -21,7 +24,7 @@ from repositories import git
 
 from mlscaffold import answers, template, versions
 from mlscaffold.errors import MlscaffoldError
-from mlscaffold.merge import apply, planning, repository
+from mlscaffold.merge import apply, planning, repository, update
 from mlscaffold.merge.plan import Plan
 from mlscaffold.store import Checkout
 
@@ -300,6 +303,7 @@ def check_edited(scenario: Scenario) -> None:
                 assert files(here.top) == before, "planning writes nothing"
                 apply.apply([plan])
                 check_outcome(here, scenario, plan, before)
+                check_private(here, scenario)
         except MlscaffoldError as error:
             refused = error.message
         if refused:
@@ -336,6 +340,103 @@ def check_outcome(here: World, scenario: Scenario, plan: Plan, before: dict[str,
     assert bool(stages) == any(action.stages for action in plan.actions)
 
 
+def check_private(here: World, scenario: Scenario) -> None:
+    """What a user wrote into a file that git ignores is in none that git would add."""
+    private = {mark.encode() for _, path, mark in scenario.edits if path.startswith("ignored/")}
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.run(command, cwd=here.top, capture_output=True, check=True).stdout
+    for name in filter(None, listed.split(b"\0")):
+        place = here.top / os.fsdecode(name)
+        if place.is_file() and not place.is_symlink():
+            content = place.read_bytes()
+            assert not [mark for mark in private if mark in content], name
+
+
+PROGRAMS = [
+    "git add -A",
+    "git rm -q --ignore-unmatch --cached {path}",
+    "git mv -f {path} by-program",
+    "mv {path} by-program",
+    "rm -rf {path}",
+    "echo PROGRAM >> {path}",
+    "mkdir -p made && echo PROGRAM > made/x && git add made",
+    "git stash -q -u",
+    "git commit -q --allow-empty -am PROGRAM",
+    "exit 1",
+]
+
+
+@st.composite
+def programs(draw: st.DrawFn) -> tuple[tuple[str, str], ...]:
+    """Some programs of a template, each with the stage in which it runs."""
+    path = st.sampled_from([p for p in PATHS if "{{" not in p and '"' not in p])
+    stage = st.sampled_from(["before", "after", "task"])
+    command = st.sampled_from(PROGRAMS)
+    count = draw(st.integers(1, 3))
+    return tuple(
+        (draw(stage), draw(command).format(path=shlex.quote(draw(path)))) for _ in range(count)
+    )
+
+
+def with_programs(
+    source: template.Template, chosen: tuple[tuple[str, str], ...]
+) -> template.Template:
+    """The template, with programs in its copier.yml."""
+    config = dict(source.raw)
+    config["_tasks"] = [command for stage, command in chosen if stage == "task"]
+    config["_migrations"] = [
+        {"version": "v2", "when": f'{{{{ _stage == "{stage}" }}}}', "command": command}
+        for stage, command in chosen
+        if stage != "task"
+    ]
+    unsafe = tuple(name for name in ("migrations", "tasks") if config[f"_{name}"])
+    return replace(source, raw=config, unsafe=unsafe)
+
+
+def check_with_programs(scenario: Scenario, chosen: tuple[tuple[str, str], ...]) -> None:
+    with world(scenario) as here:
+        if scenario.is_sub_project:
+            shutil.copytree(here.root, here.top / "next", symlinks=True)
+        new = with_programs(here.new, chosen)
+
+        def choose(found: answers.Answers, *_: object) -> versions.Step:
+            return versions.Step(found, here.old, new)
+
+        def state() -> tuple[object, ...]:
+            head = git(here.top, "rev-parse", "HEAD"), git(here.top, "symbolic-ref", "HEAD")
+            return files(here.top), here.index(), head
+
+        before = state()
+        with mock.patch.object(versions, "choose", choose):
+            request = update.Request(here.root, data=here.data, trusts=lambda _: True)
+            try:
+                outcome = update.run(request)
+            except MlscaffoldError:
+                outcome = None
+            if outcome is None:
+                assert state() == before
+                return
+            if scenario.is_sub_project:
+                check_next_to_it(here, before[0])
+        if git(here.top, "rev-parse", "HEAD") != before[2][0]:  # type: ignore[index]
+            return  # a program committed, so it is git's to take back
+        whole = b"\n".join(files(here.top).values())
+        lost = {mark for mark in here.marks if mark.encode() not in whole}
+        assert not lost or outcome.programs, f"lost without a word: {lost}"
+        if not outcome.is_empty:
+            assert update.abort(here.root) == update.Aborted()
+            assert state()[:2] == before[:2]
+
+
+def check_next_to_it(here: World, before: object) -> None:
+    """The project next to it is as it was."""
+    assert isinstance(before, dict)
+    now = files(here.top)
+    assert {p: d for p, d in now.items() if p.startswith("next/")} == {
+        p: d for p, d in before.items() if p.startswith("next/")
+    }
+
+
 def check_untouched(scenario: Scenario) -> None:
     with world(scenario) as here:
         with here.planned() as plan:
@@ -365,6 +466,14 @@ def test_no_edit_is_lost(scenario: Scenario) -> None:
 
 
 @settings(max_examples=15, phases=[Phase.generate, Phase.shrink], **OPTIONS)  # type: ignore[arg-type]
+@given(scenarios(), programs())
+def test_programs_leave_all_or_nothing(
+    scenario: Scenario, chosen: tuple[tuple[str, str], ...]
+) -> None:
+    check_with_programs(scenario, chosen)
+
+
+@settings(max_examples=15, phases=[Phase.generate, Phase.shrink], **OPTIONS)  # type: ignore[arg-type]
 @given(scenarios(with_edits=False))
 def test_an_untouched_project_is_a_fresh_render(scenario: Scenario) -> None:
     check_untouched(scenario)
@@ -379,6 +488,13 @@ def test_no_edit_is_lost_in_many(part: int, examples: int) -> None:
     run = seed(part)(given(scenarios())(check_edited))
     options = {**OPTIONS, "derandomize": False}
     settings(max_examples=examples // 5, **options)(run)()  # type: ignore[arg-type]
+
+
+@pytest.mark.slow
+def test_programs_leave_all_or_nothing_in_many(examples: int) -> None:
+    run = given(scenarios(), programs())(check_with_programs)
+    options = {**OPTIONS, "derandomize": False}
+    settings(max_examples=examples // 10, **options)(run)()  # type: ignore[arg-type]
 
 
 @pytest.mark.slow

@@ -172,9 +172,10 @@ def abort(repository: Repository) -> tuple[str, ...]:
     index.check_unlocked(repository)
     with suppress(OSError):  # on a full disk files can still be renamed back
         journal.write(journal.folder(repository), replace(record, state=APPLYING))
+    staged = index.lines_of_staged(repository, record)
     edited = placing.go_back(repository, record)
-    if record.staged:
-        index.restore(repository, record)
+    if record.staged or staged:
+        index.restore(repository, record, staged)
     journal.clear(repository)
     return edited
 

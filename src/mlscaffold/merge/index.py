@@ -77,18 +77,73 @@ def stage(repository: Repository, actions: Iterable[Action], journal: Path) -> N
     _replace(repository, journal, "".join(f"{line}\x00" for line in lines), programs)
 
 
-def restore(repository: Repository, record: Journal) -> None:
+def restore(repository: Repository, record: Journal, staged: Iterable[str] = ()) -> None:
     """Give the paths back what the index held of them before the update.
 
-    Where the whole index of before was kept and nobody has staged anything since, it comes back
-    as it was, with its flags.
+    staged are lines for paths that somebody has staged since, from `lines_of_staged`. Where the
+    whole index of before was kept and nobody has staged anything, it comes back with its flags.
     """
     place = folder(repository)
     if record.index_after and record.index_after == digest(repository):
         put(repository, place / "index", place)
         return
     gone = (f"{_nothing(repository, path)}\x00" for path in record.paths_in_index)
-    _replace(repository, place, "".join(gone) + record.index)
+    _replace(repository, place, "".join([*gone, record.index, *staged]))
+
+
+def lines_of_staged(repository: Repository, record: Journal) -> list[str]:
+    """Return what brings the index back for files that were staged as the update left them.
+
+    Of other files that were staged since, the index keeps what it holds.
+    """
+    paths = [change.path for change in record.changes if change.path not in record.paths_in_index]
+    if not paths:
+        return []
+    now, before = _staged_ids(repository, paths), _committed(repository, paths)
+    changed = [path for path in paths if now.get(path) != before.get(path, (None, None))[1]]
+    left = _ids_in_work_tree(repository, changed)
+    lines = []
+    for path in changed:
+        if now.get(path) == left.get(path):
+            lines.append(f"{_nothing(repository, path)}\x00")
+            if path in before:
+                mode, oid = before[path]
+                lines.append(f"{mode} {oid} 0\t{path}\x00")
+    return lines
+
+
+def _staged_ids(repository: Repository, paths: Sequence[str]) -> dict[str, str]:
+    """Return the object that the index holds of each path."""
+    lines = filter(None, entries(repository, paths).split("\x00"))
+    return {path: facts.split()[1] for facts, _, path in (line.partition("\t") for line in lines)}
+
+
+def _committed(repository: Repository, paths: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """Return mode and object of each path in the commit."""
+    command = ("--literal-pathspecs", "ls-tree", "-z", "--full-tree", repository.head, "--")
+    done = git.exchange(*command, *paths, cwd=repository.top)
+    found = {}
+    for line in filter(None, os.fsdecode(done.stdout).split("\x00")):
+        facts, _, path = line.partition("\t")
+        mode, _, oid = facts.split()
+        found[path] = (mode, oid)
+    return found
+
+
+def _ids_in_work_tree(repository: Repository, paths: Sequence[str]) -> dict[str, str]:
+    """Return the object that git would make of each path that is a file."""
+    found = {}
+    for path in paths:
+        place = repository.top / path
+        if place.is_symlink():
+            target = os.fsencode(os.readlink(place))  # noqa: PTH115
+            done = git.exchange("hash-object", "--stdin", cwd=repository.top, given=target)
+        elif place.is_file():
+            done = git.exchange("hash-object", "--", path, cwd=repository.top)
+        else:
+            continue
+        found[path] = done.stdout.decode().strip()
+    return found
 
 
 def put(repository: Repository, source: Path, place: Path) -> None:

@@ -30,6 +30,7 @@ def guarded(repository: Repository, say: Callable[[str], None]) -> Iterator[Snap
     except BaseException:
         snapshot.restore(repository, taken)
         raise
+    snapshot.drop(repository)
 
 
 def check_committed(repository: Repository) -> None:

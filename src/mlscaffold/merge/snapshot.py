@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -85,7 +85,7 @@ def take(repository: Repository) -> Snapshot:
                 continue
             saved[path] = len(saved)
             shutil.copy2(place, copies / str(saved[path]), follow_symlinks=False)
-        signatures[path] = placing.signature(place)
+        signatures[path] = _file_signature(place)
     if repository.index.exists():
         shutil.copy2(repository.index, prepared / "index")
     earlier = journal.folder(repository)
@@ -126,6 +126,14 @@ def read(repository: Repository) -> Snapshot | None:
     return Snapshot(**data)
 
 
+def drop(repository: Repository) -> None:
+    """Remove the snapshot of an update that had nothing to do; the earlier journal comes back."""
+    earlier = folder(repository) / "journal"
+    if earlier.exists():
+        earlier.rename(journal.folder(repository))
+    forget(repository)
+
+
 def repository_of(repository: Repository, snapshot: Snapshot) -> Repository:
     """Return the repository as the update saw it that the snapshot is of."""
     return replace(repository, prefix=snapshot.prefix, answers_files=snapshot.answers_files)
@@ -152,14 +160,13 @@ def differences(repository: Repository, snapshot: Snapshot) -> Iterator[list[Dif
         _check_out(repository, saved_index, from_git, checked_out)
         found = []
         for path in paths:
-            now = placing.signature(repository.top / path)
+            now = _file_signature(repository.top / path)
             if path in snapshot.signatures:
                 before, number = snapshot.signatures[path], snapshot.saved.get(path)
                 copy = None if number is None else folder(repository) / "copies" / str(number)
             else:
                 copy = checked_out / path
-                before = placing.signature(copy)
-                before = None if before == "folder" else before  # of other files below the path
+                before = _file_signature(copy)
             if before != now:
                 found.append(Difference(path, before, now, copy if before else None))
         yield found
@@ -172,6 +179,11 @@ def restore(repository: Repository, snapshot: Snapshot, *, keep: bool = False) -
     after a kill nobody can tell what a program wrote from what a person did.
     """
     kept: list[str] = []
+    earlier = folder(repository) / "journal"
+    is_ours = earlier.exists() or not snapshot.had_journal
+    applied = journal.read(repository) if is_ours else None
+    if applied:  # it knows the files that git ignores and the update changed
+        placing.go_back(repository, applied)
     for _ in range(_TWICE):
         with differences(repository, snapshot) as found:
             if keep:
@@ -179,8 +191,7 @@ def restore(repository: Repository, snapshot: Snapshot, *, keep: bool = False) -
             _put_back(repository, found)
     _restore_head(repository, snapshot)
     index.put(repository, folder(repository) / "index", folder(repository))
-    earlier = folder(repository) / "journal"
-    if earlier.exists() or not snapshot.had_journal:
+    if is_ours:
         journal.clear(repository)
     if earlier.exists():
         earlier.rename(journal.folder(repository))
@@ -192,15 +203,15 @@ def record(repository: Repository, snapshot: Snapshot, names: tuple[str, str]) -
     """Make the journal of an update that has ended: all that is not as it was, and the index."""
     prepared = journal.new_folder(repository)
     (prepared / "before").mkdir()
-    changes = []
     with differences(repository, snapshot) as found:
         ordered = sorted(
-            found, key=lambda one: (one.now is not None, one.path.count("/"), one.path)
+            [*found, *_of_ignored_files(repository, {one.path for one in found})],
+            key=lambda one: (one.now is not None, one.path.count("/"), one.path),
         )
         for number, one in enumerate(ordered):
             if one.copy:
                 shutil.copy2(one.copy, prepared / "before" / str(number), follow_symlinks=False)
-            changes.append(Change(one.path, one.before, one.now))
+        changes = [Change(one.path, one.before, one.now) for one in ordered]
     saved_index = folder(repository) / "index"
     lines, paths = index.difference(repository, saved_index)
     if saved_index.exists():
@@ -222,6 +233,22 @@ def record(repository: Repository, snapshot: Snapshot, names: tuple[str, str]) -
     )
     journal.begin(repository, prepared)
     forget(repository)
+
+
+def _of_ignored_files(repository: Repository, known: Container[str]) -> Iterator[Difference]:
+    """Yield the files that the update itself has changed and the snapshot does not know."""
+    applied = journal.read(repository)
+    for number, change in enumerate(applied.changes if applied else ()):
+        now = _file_signature(repository.top / change.path)
+        if change.path not in known and now != change.before:
+            copy = journal.folder(repository) / "before" / str(number)
+            yield Difference(change.path, change.before, now, copy if change.before else None)
+
+
+def _file_signature(path: Path) -> str | None:
+    """Return the signature of a file or link; None also for a folder, whose files count alone."""
+    signature = placing.signature(path)
+    return None if signature == "folder" else signature
 
 
 def _changed(repository: Repository, index_file: Path) -> dict[str, bool]:
@@ -279,7 +306,7 @@ def _put_back(repository: Repository, found: Sequence[Difference]) -> None:
     """Remove what was not there, the deepest first, then put back what was."""
     for one in sorted(found, key=lambda each: -each.path.count("/")):
         place = repository.top / one.path
-        if one.now not in (None, "folder"):
+        if one.now:
             place.unlink()
             placing.prune(place.parent, repository.top)
     for one in sorted(found, key=lambda each: each.path.count("/")):
@@ -293,7 +320,7 @@ def _put_back(repository: Repository, found: Sequence[Difference]) -> None:
 
 def _keep(repository: Repository, found: Sequence[Difference]) -> Iterator[str]:
     for one in found:
-        if one.now not in (None, "folder"):
+        if one.now:
             target = repository.state / "kept" / one.path
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(repository.top / one.path, target, follow_symlinks=False)

@@ -124,12 +124,14 @@ def abort(place: Path, answers_file: str | None = None) -> Aborted:
     project = repository.open_at(_root(place))
     with journal.locked(project):
         if taken := snapshot.read(project):
-            _check_named(project, snapshot.repository_of(project, taken))
+            interrupted = snapshot.repository_of(project, taken)
+            _check_named(project, interrupted)
             return Aborted(kept=apply.abort_interrupted(project, taken))
-        interrupted = apply.recover(project)
-        if interrupted and not any(True for _ in _journals(project, answers_file)):
-            return Aborted(tuple(path for one in interrupted for path in one.edited))
-        return Aborted(apply.abort(_last_update(project, answers_file)))
+        recovered = apply.recover(project)
+        updates = _updates_of(_named(project, journal.all_of(project)), answers_file)
+        if recovered and not updates:
+            return Aborted(tuple(path for one in recovered for path in one.edited))
+        return Aborted(apply.abort(_last_update(project, updates, answers_file)))
 
 
 def _open(found: Sequence[Answers]) -> Repository:
@@ -138,42 +140,47 @@ def _open(found: Sequence[Answers]) -> Repository:
     return replace(repository.open_at(found[0].root), answers_files=files)
 
 
-def _journals(project: Repository, answers_file: str | None) -> Iterator[Repository]:
-    """Yield the updates of the project that the folder is in, the newest first."""
-    every = [of for of, _ in journal.all_of(project)]
-    prefixes = [
-        f"{parent.as_posix()}/"
-        for parent in (Path(project.prefix), *Path(project.prefix).parents)
-        if parent != Path()
-    ]
-    for prefix in (*prefixes, ""):
-        found = [of for of in every if of.prefix == prefix]
-        if found:
-            yield from (
-                of for of in found if answers_file is None or answers_file in of.answers_files
-            )
-            return
+def _named(project: Repository, every: Sequence[tuple[Repository, Any]]) -> list[Repository]:
+    """Return the updates of the project that the folder is in, the newest first.
+
+    That is the nearest folder above with an update or with an answers file: a project within
+    another one is not the other one.
+    """
+    folder = Path(project.prefix)
+    for part in (folder, *folder.parents):
+        prefix = "" if part == Path() else f"{part.as_posix()}/"
+        found = [of for of, _ in every if of.prefix == prefix]
+        if found or answers.files_in(project.top / part):
+            return found
+    return []
 
 
-def _last_update(project: Repository, answers_file: str | None) -> Repository:
-    """Return the newest update of the project and answers file; raise where there is none."""
-    for of in _journals(project, answers_file):
-        if answers_file and len(of.answers_files) > 1:
-            names = " and ".join(of.answers_files)
-            raise MlscaffoldError(
-                f"The last update was one of {names} together. To take it back, leave out "
-                "--answers-file"
-            )
-        return of
-    others = sorted({of.prefix.rstrip("/") or "." for of, _ in journal.all_of(project)})
-    more = f" There are updates of other projects here: {', '.join(others)}." if others else ""
-    which = f"{answers_file} in {project.project}" if answers_file else str(project.project)
-    raise MlscaffoldError(f"There is no update of {which} to go back from.{more}")
+def _updates_of(updates: Sequence[Repository], answers_file: str | None) -> list[Repository]:
+    return [of for of in updates if answers_file is None or answers_file in of.answers_files]
+
+
+def _last_update(
+    project: Repository, updates: Sequence[Repository], answers_file: str | None
+) -> Repository:
+    """Return the newest of the updates; raise where there is none."""
+    if not updates:
+        others = sorted({of.prefix.rstrip("/") or "." for of, _ in journal.all_of(project)})
+        more = f" There are updates of other projects here: {', '.join(others)}." if others else ""
+        which = f"{answers_file} in {project.project}" if answers_file else str(project.project)
+        raise MlscaffoldError(f"There is no update of {which} to go back from.{more}")
+    newest = updates[0]
+    if answers_file and len(newest.answers_files) > 1:
+        names = " and ".join(newest.answers_files)
+        raise MlscaffoldError(
+            f"The last update was one of {names} together. To take it back, leave out "
+            "--answers-file"
+        )
+    return newest
 
 
 def _check_named(project: Repository, interrupted: Repository) -> None:
     """Raise if the update that was interrupted is of another project than the one named."""
-    if not f"{project.prefix}".startswith(interrupted.prefix):
+    if not _named(project, [(interrupted, None)]):
         raise MlscaffoldError(
             f"An update of {interrupted.project} was interrupted. Take that back first: "
             f"mlscaffold update --abort {shlex.quote(str(interrupted.project))}"
@@ -197,62 +204,127 @@ def _update(
         versions.check_trust(step, trusted=trusted, runs_code=runs_code, skip_tasks=skip)
     data = _shared_out(request.data, steps)
     with ExitStack() as stack:
-        taken, changes = None, {}
+        guard = _Guard(project, request.say, stack)
         if runs_code and (migrations := _migrations_before(steps)):
             programs.check_committed(project)
-            taken = stack.enter_context(programs.guarded(project, request.say))
-            changes = programs.run(project, taken, migrations)
-        changed = frozenset(changes.keys() - set(taken.untracked)) if taken else frozenset()
-        fresh: dict[str, Path] = {}
-        planned_by_file = {}
-        for step in versions.order(steps):
-            file = step.answers.file
-            pair = stack.enter_context(
-                _planned(request, project, step, data[file], changed, dict(fresh))
-            )
-            fresh[file] = pair[1].folder / pair[1].answers_file
-            planned_by_file[file] = pair
-        pairs = [planned_by_file[step.answers.file] for step in steps]
+            guard.run(migrations)
+        pairs = _plan_each(stack, request, project, steps, data, guard.changed_files())
         plans = tuple(plan for plan, _ in pairs)
         diff = "\n".join(map(diff_of, plans)) if request.with_diff else ""
-        outcome = Outcome(found[0].root, plans, notes, changes, diff=diff)
+        outcome = Outcome(found[0].root, plans, notes, guard.changes, diff=diff)
         if outcome.is_empty and all(step.stays for step in steps):
             return replace(outcome, unresolved=index.unresolved(project))
         if request.dry_run:
             return replace(outcome, obstacle=_obstacle(request, project, steps, plans))
-        relocked = [
-            locking.lock_again(
-                plan, may_build=_may_build(request, plan), from_head=bool(request.branch)
-            )
-            for plan in plans
-        ]
-        plans = tuple(plan for plan, _ in relocked)
-        unlocked = tuple(text for _, text in relocked if text)
+        outcome = _with_locks(request, outcome)
         if request.branch:
-            left_out = tuple(
-                text
-                for step in steps
-                for text in versions.list_programs(step, skip_tasks=request.skip_tasks)
-            )
-            made = _commit(plans, request.branch, left_out)
-            return replace(
-                outcome, plans=plans, notes=(*notes, *unlocked), left_out=left_out, commit=made
-            )
-        after = list(_programs_after(request, steps, pairs))
-        if after and taken is None:
-            taken = stack.enter_context(programs.guarded(project, request.say))
-        apply.apply(plans)
-        if taken:
-            changes = changes | _run_after(project, taken, after)
-            snapshot.record(project, taken, steps[0].names)
-        edited = set(taken.signatures) if taken else set()
-        return replace(
-            outcome,
-            plans=plans,
-            programs=changes,
-            not_committed=tuple(path for path in changes if path in edited),
-            notes=(*notes, *unlocked, *_messages(steps, pairs)),
-        )
+            return _onto_branch(request, request.branch, steps, outcome)
+        return _into_project(request, guard, steps, pairs, outcome)
+
+
+class _Guard:
+    """Runs programs in a project, which an error within the stack makes what it was.
+
+    It changes as it runs them: it notes the project before the first one, and what they did.
+    """
+
+    def __init__(self, project: Repository, say: Callable[[str], None], stack: ExitStack) -> None:
+        self._project = project
+        self._say = say
+        self._stack = stack
+        self.taken: Snapshot | None = None
+        self.changes: dict[str, programs.Change] = {}
+
+    def start(self) -> Snapshot:
+        """Note the project, unless that was done."""
+        if self.taken is None:
+            self.taken = self._stack.enter_context(programs.guarded(self._project, self._say))
+        return self.taken
+
+    def run(self, some: Sequence[Callable[[], None]]) -> None:
+        """Run some programs and note what they did."""
+        self.changes = self.changes | programs.run(self._project, self.start(), some)
+
+    def changed_files(self) -> frozenset[str]:
+        """Return what programs changed, but for files that git did not track before."""
+        untracked = self.taken.untracked if self.taken else ()
+        return frozenset(self.changes.keys() - set(untracked))
+
+    def changed_uncommitted(self) -> tuple[str, ...]:
+        """Return the files among them that had been edited and not committed."""
+        edited = self.taken.signatures if self.taken else {}
+        return tuple(path for path in self.changes if path in edited)
+
+
+def _plan_each(
+    stack: ExitStack,
+    request: Request,
+    project: Repository,
+    steps: Sequence[Step],
+    data: Mapping[str, Mapping[str, Any]],
+    changed: frozenset[str],
+) -> list[tuple[Plan, Rendered]]:
+    """Return a plan for each step; a template sees the new answers of those that it reads."""
+    fresh: dict[str, Path] = {}
+    pairs = {}
+    for step in versions.order(steps):
+        file = step.answers.file
+        pair = _planned(request, project, step, data[file], changed, dict(fresh))
+        pairs[file] = stack.enter_context(pair)
+        rendered = pairs[file][1]
+        fresh[file] = rendered.folder / rendered.answers_file
+    return [pairs[step.answers.file] for step in steps]
+
+
+def _with_locks(request: Request, outcome: Outcome) -> Outcome:
+    """Return the outcome with plans that bring uv.lock along, and what is left to type."""
+    from_head = bool(request.branch)
+    relocked = [
+        locking.lock_again(plan, may_build=_may_build(request, plan), from_head=from_head)
+        for plan in outcome.plans
+    ]
+    plans = tuple(plan for plan, _ in relocked)
+    left = tuple(text for _, text in relocked if text)
+    return replace(outcome, plans=plans, notes=(*outcome.notes, *left))
+
+
+def _onto_branch(request: Request, name: str, steps: Sequence[Step], outcome: Outcome) -> Outcome:
+    """Commit the plan on a new branch, without the template's programs."""
+    if len(outcome.plans) > 1:
+        raise MlscaffoldError("--branch takes one answers file: name it with --answers-file")
+    (plan,) = outcome.plans
+    if plan.is_empty:
+        return outcome
+    left_out = tuple(
+        text
+        for step in steps
+        for text in versions.list_programs(step, skip_tasks=request.skip_tasks)
+    )
+    return replace(outcome, left_out=left_out, commit=branch.commit(plan, name, left_out))
+
+
+def _into_project(
+    request: Request,
+    guard: _Guard,
+    steps: Sequence[Step],
+    pairs: Sequence[tuple[Plan, Rendered]],
+    outcome: Outcome,
+) -> Outcome:
+    """Apply the plans and run the programs that come after."""
+    after = list(_programs_after(request, steps, pairs))
+    if after:
+        guard.start()
+    apply.apply(outcome.plans)
+    if guard.taken:
+        _run_after(guard, after)
+        project = outcome.plans[0].objects.repository
+        snapshot.record(project, guard.taken, steps[0].names)
+    return replace(
+        outcome,
+        programs=guard.changes,
+        not_committed=guard.changed_uncommitted(),
+        notes=(*outcome.notes, *_messages(steps, pairs)),
+    )
 
 
 def _may_build(request: Request, plan: Plan) -> bool:
@@ -281,11 +353,9 @@ def _programs_after(
             yield partial(versions.run_migrations, step, "after", rendered)
 
 
-def _run_after(
-    project: Repository, taken: Snapshot, after: Sequence[Callable[[], None]]
-) -> dict[str, programs.Change]:
+def _run_after(guard: _Guard, after: Sequence[Callable[[], None]]) -> None:
     try:
-        return programs.run(project, taken, after)
+        guard.run(after)
     except MlscaffoldError as error:
         reason = error.message.rstrip(".")
         raise MlscaffoldError(f"{reason}. The update was taken back.") from None
@@ -362,12 +432,3 @@ def _obstacle(
     return obstacles.find(
         project, steps, plans, trusts=request.trusts, skip_tasks=request.skip_tasks
     )
-
-
-def _commit(plans: Sequence[Plan], name: str, left_out: Sequence[str]) -> str | None:
-    if len(plans) > 1:
-        raise MlscaffoldError("--branch takes one answers file: name it with --answers-file")
-    (plan,) = plans
-    if plan.is_empty:
-        return None
-    return branch.commit(plan, name, left_out)
