@@ -56,6 +56,20 @@ def test_conflicts_are_a_second_commit(tmp_path: Path) -> None:
     assert git(folder, "fsck", "--strict") == ""
 
 
+def test_what_is_ignored_here_is_not_in_the_commit_and_stays_ignored(tmp_path: Path) -> None:
+    old = {"copier.yml": "", ".gitignore.jinja": "*.env\n", "x.env": "1\n", "a": "1\n"}
+    template(tmp_path / "t", old, {".gitignore.jinja": "# none\n", "x.env": "2\n", "a": "2\n"})
+    folder = project(tmp_path / "t", tmp_path / "p")
+    write(folder, {"x.env": "SECRET\n", "own.env": "SECRET\n"})
+    outcome = update.run(Request(folder, branch="up"))
+    assert [action.path for plan in outcome.plans for action in plan.of("keep")] == []
+    assert git(folder, "show", "up:.gitignore") == "# none\n/own.env\n/x.env"
+    git(folder, "checkout", "-q", "up")
+    git(folder, "add", "-A")
+    assert git(folder, "ls-files").split() == [".copier-answers.yml", ".gitignore", "a"]
+    assert tree(folder)["x.env"] == b"SECRET\n"
+
+
 def test_programs_are_left_out_and_named(tmp_path: Path) -> None:
     programs = "_tasks: ['touch task']\n_migrations: [{version: v2, after: ['touch migrated']}]\n"
     template(tmp_path / "t", {"copier.yml": ""}, {"copier.yml": programs, "a": "2\n"})

@@ -79,7 +79,9 @@ def _plan(
 
     untracked: Files = {}
     apart: list[Action] = []
-    if not from_head:
+    if from_head:
+        _forget_ignored(objects, ours, before, after)
+    else:
         found = _look_for_untracked(objects, ours, before, after, answers_file, is_left_alone)
         apart = list(_set_apart(step, objects, ours, before, after, found, is_left_alone))
         ours, untracked = trees.with_work_tree(objects, ours, found.untracked)
@@ -103,9 +105,7 @@ def _plan(
         names=step.names,
         is_seeded=is_seeded,
     )
-    actions = (*rules.decide(facts), *apart)
-    if not from_head:
-        actions = ignored.keep_ignoring(objects, ours, actions)
+    actions = ignored.keep_ignoring(objects, ours, (*rules.decide(facts), *apart))
     actions = tuple(sorted(actions, key=lambda action: action.path))
     return _described(step, objects, ours, answers_file, actions, new)
 
@@ -162,6 +162,16 @@ def _is_private(objects: Objects, ours: str, action: Action) -> bool:
     """Say whether git ignores the file: what is in it is not shown as a difference."""
     is_new = action.before is None
     return not action.is_tracked and not is_new and objects.look_up(ours, action.path) is None
+
+
+def _forget_ignored(objects: Objects, ours: str, old: Files, new: Files) -> None:
+    """Take the files that git ignores here out of both versions, for a commit without them."""
+    paths = [
+        path for path in old.keys() | new.keys() if check.in_the_way(objects, ours, path) == path
+    ]
+    for path in ignored.ignored_of(objects.repository, paths) if paths else ():
+        old.pop(path, None)
+        new.pop(path, None)
 
 
 @dataclass(frozen=True)
