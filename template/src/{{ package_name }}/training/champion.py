@@ -113,7 +113,7 @@ def promote(settings: Settings, id_: str) -> rounds.Round:
     root, now = settings.root, load(settings.root)
     if now and now["id"] == id_:
         return _renew(settings, now)
-    record = _let_through(rounds.load(settings, id_))
+    record = _let_through(rounds.load(settings, id_), id_)
     if (now or {}).get("id") != record.champion:
         raise ProjectError(f"Round {id_} was judged against {record.champion}, no longer the champion. Run it again.")
     folder = rounds.folder(root, id_)
@@ -132,16 +132,16 @@ def _renew(settings: Settings, now: Pointer) -> rounds.Round:
     root, id_ = settings.root, now["id"]
     model = content(root, now)
     _check_round(root, now, model)
-    record = _let_through(records.load(root, now) or rounds.load(settings, id_))
+    record = _let_through(records.load(root, now) or rounds.load(settings, id_), id_)
     if persistence.md5(model) != record.model["md5"]:
         raise ProjectError(f"{MODEL} is not the model of round {id_}: {COMMAND} reproduce {id_} says which is right.")
     _crown(root, record, model, code_folder(root, id_), now["previous"])
     return record
 
 
-def _let_through(record: rounds.Round) -> rounds.Round:
+def _let_through(record: rounds.Round, id_: str) -> rounds.Round:
     if record.verdict != "promote":
-        raise ProjectError(f"Round {record.id} may not be promoted, its verdict is {record.verdict}: {record.reason}")
+        raise ProjectError(f"Round {id_} may not be promoted, its verdict is {record.verdict}: {record.reason}")
     return record
 
 
