@@ -117,10 +117,11 @@ def set_up(case: Case, updater: Updater, folder: Path) -> tuple[Project, list[li
     commands = []
     for number, (old, new, answers_file) in enumerate(templates):
         template = folder / f"template{number}"
-        updater.publish(template, old, "v1.0.0")
+        config = ("", "") if number else case.config
+        updater.publish(template, old, "v1.0.0", config[0])
         updater.make(template, root, answers_file)
-        updater.publish(template, new, "v2.0.0")
-        commands.append(updater.command(case.answer, answers_file))
+        updater.publish(template, new, "v2.0.0", config[1])
+        commands.append(updater.command(case.answer, answers_file, trust=case.has_programs))
     commit(top)
     if isinstance(updater, Mlscaffold) and case.other:
         commands = [updater.command()]  # it takes both at once

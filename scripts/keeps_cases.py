@@ -80,6 +80,7 @@ class Case:
     answer: a new answer to the question `name`
     why_not: why cruft has no such case
     other: old and new files of a second template on the same project
+    config: lines of copier.yml in both versions; a program in them is trusted
     """
 
     title: str
@@ -94,6 +95,11 @@ class Case:
     answer: str = ""
     why_not: str = ""
     other: Mapping[str, Files] = field(default_factory=dict)
+    config: tuple[str, str] = ("", "")
+
+    @property
+    def has_programs(self) -> bool:
+        return "_tasks" in self.config[1] or "_migrations" in self.config[1]
 
     def play(self, project: Project) -> None:
         """What the user does."""
@@ -122,6 +128,35 @@ def _rename(project: Project) -> None:
 def _ignore(project: Project) -> None:
     project.commit({".gitignore": "notes.txt\n"})
     write(project.root, {"notes.txt": MINE})
+
+
+def _hide(project: Project) -> None:
+    write(project.root, {"conf/local.env": LINES + MINE})
+
+
+def _hide_own(project: Project) -> None:
+    write(project.root, {"own.env": MINE})
+
+
+def _is_private(project: Project) -> bool:
+    """Whether the user's lines are there, and in no file that `git add` would take."""
+    listed = git(project.root, "ls-files", "-z", "-c", "-o", "--exclude-standard").split(b"\0")
+    known = (project.read(os.fsdecode(name)) for name in listed if name)
+    return has_mine(project) and not any(MINE.encode() in content for content in known)
+
+
+def _annotate(project: Project) -> None:
+    text = project.read(".copier-answers.yml").decode()
+    project.commit({".copier-answers.yml": f"# MINE above\n{text}owner: MINE\n"})
+
+
+def _leave_out(project: Project) -> None:
+    project.commit({"docs/a.txt": LINES + MINE})
+    git(project.root, "sparse-checkout", "set", "--no-cone", "/*", "!/docs")
+
+
+def _is_in_index(project: Project) -> bool:
+    return MINE.encode() in git(project.root, "show", ":docs/a.txt", codes=None)
 
 
 def _into_program(project: Project) -> None:
@@ -166,6 +201,11 @@ def _is_link(project: Project) -> bool:
     return (project.root / "settings.txt").is_symlink() and has_mine(project)
 
 
+def _migration(command: str) -> str:
+    return f"_migrations: [{{version: v2.0.0, before: ['{command}']}}]\n"
+
+
+NO_PROGRAMS = "it has no such programs"
 A, TOP = {"a.txt": LINES}, {"a.txt": THEIRS + LINES}
 BINARY = bytes(range(256)) * 20
 LATIN = "".join(f"Größe {number}\n" for number in range(12)).encode("latin-1")
@@ -242,6 +282,33 @@ CASES = (
     Case("The project is a folder of a larger repository", A, TOP, edit=_around,
          prefix="services/", is_kept=lambda p: MINE.encode() in p.read("a.txt")
          and p.files()["a.txt"] == b"file of the whole repository\nMINE\n"),
+    Case("A file that git ignores, with the user's lines, is renamed by the template",
+         {"conf/local.env": LINES, ".gitignore": "conf/local.env\n"},
+         {"config/local.env": THEIRS + LINES, ".gitignore": "conf/local.env\n"},
+         edit=_hide, is_kept=_is_private),
+    Case("The template's .gitignore lets go of a file of the user's",
+         {**A, ".gitignore": "*.env\n"}, {**TOP, ".gitignore": "# nothing\n"}, edit=_hide_own,
+         is_kept=_is_private),
+    Case("The user wrote a key and a comment into the answers file", A, TOP, edit=_annotate,
+         is_kept=lambda p: p.holds("# MINE above") and p.holds("owner: MINE"),
+         why_not="its file is for programs"),
+    Case("The new version takes a file that the user edited out of _skip_if_exists", A, TOP,
+         {"a.txt": LINES + MINE}, config=("_skip_if_exists: [a.txt]\n", ""),
+         why_not="it has no such list"),
+    Case("A sparse checkout leaves out the file to change", {"docs/a.txt": LINES, **A},
+         {"docs/a.txt": THEIRS + LINES, **A}, edit=_leave_out, is_kept=_is_in_index),
+    Case("A migration moves a file that the user edited and the template changes", A,
+         {"b.txt": THEIRS + LINES}, {"a.txt": LINES + MINE},
+         config=("", _migration("mv a.txt b.txt")),
+         is_sound=lambda p: has_mine(p) and not p.read("a.txt"), why_not=NO_PROGRAMS),
+    Case("A migration removes and stages, and then a file is in the way",
+         {**A, "b.txt": MORE}, {**A, "b.txt": MORE, "notes.txt": THEIRS},
+         edit=lambda p: write(p.root, {"notes.txt": MINE}),
+         config=("", _migration("git rm -q b.txt")),
+         is_kept=lambda p: has_mine(p) and p.holds("other 11"), why_not=NO_PROGRAMS),
+    Case("A task changes a file and then fails", A, TOP, {"a.txt": LINES + MINE},
+         config=("", "_tasks: ['echo half >> a.txt; exit 3']\n"),
+         is_sound=lambda p: not p.holds("half"), why_not=NO_PROGRAMS),
     Case("Both add the same TOML table in different places", {"pyproject.toml": TOML},
          {"pyproject.toml": _replaced(TOML, ("\n[tool.t0]", f"{RUFF}THEIRS = 1\n\n[tool.t0]"))},
          {"pyproject.toml": f"{TOML}{RUFF}MINE = 1\n"}, is_sound=_parses),

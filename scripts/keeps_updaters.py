@@ -75,13 +75,13 @@ class Copier:
     def version(self) -> str:
         return importlib.metadata.version(self.name)
 
-    def publish(self, template: Path, files: Files, tag: str) -> None:
-        """Commits a version of a template."""
+    def publish(self, template: Path, files: Files, tag: str, config: str = "") -> None:
+        """Commits a version of a template; config are more lines of its copier.yml."""
         template.mkdir(exist_ok=True)
         empty(template)
         laid = {f"template/{name}": content for name, content in files.items()}
         answers = "{{ _copier_answers|to_nice_yaml -}}\n"
-        write(template, {**laid, "copier.yml": COPIER_YML, ANSWERS: answers})
+        write(template, {**laid, "copier.yml": COPIER_YML + config, ANSWERS: answers})
         commit(template, tag)
 
     def make(self, template: Path, project: Path, answers_file: str = "") -> None:
@@ -90,9 +90,11 @@ class Copier:
         made = ("--defaults", "--quiet", "--vcs-ref", "v1.0.0", *options, template, project)
         run(BIN / "copier", "copy", *made, cwd=project.parent)
 
-    def command(self, answer: str = "", answers_file: str = "") -> list[str]:
+    def command(
+        self, answer: str = "", answers_file: str = "", *, trust: bool = False
+    ) -> list[str]:
         """Updates the project in the current folder; answer is a new one to `name`."""
-        found = [str(BIN / self.name), "update", "--defaults"]
+        found = [str(BIN / self.name), "update", "--defaults", *(["--trust"] if trust else [])]
         found += ["--data", f"name={answer}"] if answer else []
         return found + (["--answers-file", answers_file] if answers_file else [])
 
@@ -128,7 +130,8 @@ class Cruft:
         run(sys.executable, "-m", "venv", self.environment, cwd=Path())
         run(self.bin / "python", "-m", "pip", "install", "-q", "cruft", cwd=Path())
 
-    def publish(self, template: Path, files: Files, tag: str) -> None:
+    def publish(self, template: Path, files: Files, tag: str, config: str = "") -> None:
+        assert not config
         template.mkdir(exist_ok=True)
         empty(template)
         laid = {
@@ -144,8 +147,11 @@ class Cruft:
         options = ("--no-input", "--checkout", "v1.0.0", "--output-dir", project.parent)
         run(self.bin / "cruft", "create", *options, template, cwd=project.parent)
 
-    def command(self, answer: str = "", answers_file: str = "") -> list[str]:
+    def command(
+        self, answer: str = "", answers_file: str = "", *, trust: bool = False
+    ) -> list[str]:
         assert not answers_file
+        assert not trust
         found = [str(self.bin / "cruft"), "update", "--skip-apply-ask"]
         given = json.dumps({"name": answer})
         return found + (["--variables-to-update", given] if answer else [])

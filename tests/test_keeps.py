@@ -23,7 +23,8 @@ def case(part: str) -> Case:
     ("title", "verdict", "code"),
     [
         ("Both change the same line", "conflict", 1),
-        ("The same, ignored by git", "refused", 2),
+        ("The same, ignored by git", "kept", 1),
+        ("A task changes a file and then fails", "refused", 2),
         ("The template deletes a file", "kept", 1),
         ("The template renames a file", "kept", 0),
     ],
