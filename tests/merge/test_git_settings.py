@@ -238,7 +238,9 @@ def test_a_layout_changes_nothing(
     state = repository.open_at(place).state
     assert state.is_dir()
     assert not (place / "mlscaffold").exists()
-    assert update.run(Request(place, branch="up")).commit is None  # there is a conflict
+    outcome = update.run(Request(place, branch="up"))
+    assert outcome.needs_look  # there is a conflict
+    assert git(place, "rev-parse", "up") == outcome.commit
 
 
 def test_submodules_beside_are_left_alone(folder: Path, tmp_path: Path) -> None:
