@@ -50,7 +50,7 @@ def test_wrong_usage_is_one_line_and_exit_code_2(arguments: list[str]) -> None:
 def test_a_bug_is_a_traceback_without_credentials_and_exit_code_70() -> None:
     code = (
         "from mlscaffold import __main__, cli\n"
-        "def fail(**_): raise RuntimeError('https://ann:secret@host/x')\n"
+        "def fail(**_): raise RuntimeError('https://ann:hunter2-x@host/x')\n"
         "cli.cli.main = fail\n"
         "__main__.main()"
     )
@@ -58,4 +58,4 @@ def test_a_bug_is_a_traceback_without_credentials_and_exit_code_70() -> None:
     assert (done.returncode, done.stdout) == (70, "")
     assert done.stderr.startswith("Traceback (most recent call last):\n")
     assert "RuntimeError: https://***@host/x" in done.stderr
-    assert "secret" not in done.stderr.replace("ann:secret@host/x')", "")
+    assert "hunter2" not in done.stderr.replace("ann:hunter2-x@host/x')", "")

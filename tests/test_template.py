@@ -150,6 +150,32 @@ def test_whatever_a_template_makes_copier_raise_is_one_line(
     assert "\n" not in caught.value.message
 
 
+@pytest.mark.parametrize(
+    "config",
+    [
+        "_external_data: [1]\n",
+        "q: {choices: 5}\n",
+        "q: [1, 2]\n",
+        "q: {type: nope, default: 1}\n",
+        "_exclude: 5\n",
+        "_skip_if_exists: [5, {a: b}]\n",
+        "_subdirectory: [1]\n",
+        "_min_copier_version: abc\n",
+        "_templates_suffix: 5\n",
+        "- a\n",
+    ],
+)
+def test_settings_of_another_type_are_one_line(tmp_path: Path, config: str) -> None:
+    folder = write(tmp_path / "t", {"copier.yml": config, "a": ""})
+    try:
+        template.render(source(folder), tmp_path / "p", {}, ask=False)
+    except MlscaffoldError as error:
+        refused = error.message
+    else:
+        refused = "no error"  # Copier takes some of them
+    assert "\n" not in refused
+
+
 def test_a_bug_of_ours_stays_a_bug(
     monkeypatch: pytest.MonkeyPatch, repository: Make, tmp_path: Path
 ) -> None:

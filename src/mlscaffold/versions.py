@@ -141,12 +141,12 @@ def render(
 
 def _has_new_external_data(worker: VersionWorker, read_then: external_data.Reader) -> bool:
     """Say whether the template would read other data of the project than it read last."""
-    if not worker.template.external_data:
+    if not worker.external_paths():
         return False
     with template.plain_errors(worker.src_path or ""):
         names = worker.external_files()
         now = worker._external_data()
-        keys = worker.template.external_data
+        keys = worker.external_paths()
         then = [read_then(name) for name in names]
         return any(
             data is not None and data != now[key] for key, data in zip(keys, then, strict=True)
@@ -223,8 +223,7 @@ def list_programs(step: Step, *, skip_tasks: bool = False) -> Iterator[str]:
             due = (task for task in _migrations(step, stage) if worker.is_due(task))
             yield from (f"migration: {_shown(task.cmd)}" for task in due)
     if step.new.has_tasks and not skip_tasks:
-        tasks = _worker(step, step.new, step.answers.root, {}).template.tasks
-        yield from (f"task: {_shown(task.cmd)}" for task in tasks)
+        yield from (f"task: {_shown(task.cmd)}" for task in _tasks(step))
 
 
 def _shown(command: str | Sequence[str]) -> str:
@@ -240,8 +239,13 @@ def run_migrations(step: Step, stage: str, rendered: Rendered | None = None) -> 
 def run_tasks(step: Step, rendered: Rendered) -> None:
     """Runs a trusted template's tasks in the project, with Copier's variables."""
     if step.new.has_tasks:
-        worker = _worker(step, step.new, step.answers.root, {})
-        _execute(step, Phase.TASKS, worker.template.tasks, rendered)
+        _execute(step, Phase.TASKS, _tasks(step), rendered)
+
+
+def _tasks(step: Step) -> Sequence[Any]:
+    worker = _worker(step, step.new, step.answers.root, {})
+    with template.plain_errors(step.new.checkout.address):
+        return worker.template.tasks
 
 
 def _migrations(step: Step, stage: Any) -> Sequence[Any]:

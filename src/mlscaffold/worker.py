@@ -17,6 +17,7 @@ from copier import _main, _user_data
 from copier._tools import cast_to_bool
 from copier._types import LazyDict, Phase
 from jinja2.ext import Extension
+from pydantic import ValidationError
 
 from mlscaffold import naming, yaml_text
 from mlscaffold.errors import MlscaffoldError, is_raised_by_us
@@ -131,8 +132,15 @@ class FastWorker(_main.Worker):
             self._check_size(name)
             return _user_data.load_answersfile_data(self.data_folder, name, warn_on_missing=True)
 
-        paths = self.template.external_data
+        paths = self.external_paths()
         return LazyDict({name: partial(load, path) for name, path in paths.items()})
+
+    def external_paths(self) -> Mapping[str, str]:
+        """Return what the template's _external_data says. Raises where that is no table."""
+        paths = self.template.external_data
+        if not isinstance(paths, dict):
+            raise MlscaffoldError("The template's _external_data has to be a table: NAME: FILE")
+        return paths
 
     def read_external(self, _name: str) -> Mapping[str, Any] | None:
         """Return what a file holds that is external data, where it is not the file that tells."""
@@ -176,7 +184,7 @@ class FastWorker(_main.Worker):
             super()._ask()
         except (ValueError, TypeError) as error:  # Copier's ways to refuse an answer
             name = _question_that_failed(error)
-            if name is None or is_raised_by_us(error):
+            if name is None or is_raised_by_us(error) or isinstance(error, ValidationError):
                 raise
             raise self._refusal(name, str(error)) from None
         self._refuse_credentials()
@@ -193,7 +201,7 @@ class FastWorker(_main.Worker):
 
     def _refusal(self, name: str, text: str) -> MlscaffoldError:
         """Return the error for an answer that the template does not allow."""
-        reason = _REFUSAL.sub("", text).strip().rstrip(".")
+        reason = " ".join(_REFUSAL.sub("", text).split()).rstrip(".")
         if name in self.data:
             return MlscaffoldError(f"The answer to {name} is not allowed: {reason}.")
         if text == f'Question "{name}" is required':
@@ -249,7 +257,7 @@ class VersionWorker(FastWorker):
         """Return the files of the project that the template reads as external data."""
         self.answers = known_answers(self)
         with Phase.use(Phase.UNDEFINED):
-            return [self._render_string(path) for path in self.template.external_data.values()]
+            return [self._render_string(path) for path in self.external_paths().values()]
 
     def _ask(self) -> None:
         vars(self.subproject)["last_answers"] = dict(self.recorded)
