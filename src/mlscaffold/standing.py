@@ -11,7 +11,7 @@ from mlscaffold import drift, pristine, releases, store, versions
 from mlscaffold.answers import Answers
 from mlscaffold.drift import Difference
 from mlscaffold.errors import MlscaffoldError
-from mlscaffold.merge import obstacles, planning, repository
+from mlscaffold.merge import apply, obstacles, planning, repository
 from mlscaffold.merge.plan import Plan
 from mlscaffold.releases import Gap
 from mlscaffold.versions import Step
@@ -47,8 +47,11 @@ class Standing:
 
     @property
     def is_good(self) -> bool | None:
-        """Whether the project is current and undrifted; None if the template may have more."""
-        if self.is_behind or self.is_drifted:
+        """Whether the project is current and undrifted; None if the template may have more.
+
+        One whose update was killed halfway is not good, whatever version it records.
+        """
+        if self.is_behind or self.is_drifted or self.obstacle:
             return False
         return None if self.unreachable else True
 
@@ -103,10 +106,23 @@ def _step(answers: Answers) -> tuple[Step, str]:
 def _plan(step: Step, *, trusted: bool) -> tuple[Plan | None, str]:
     """Return what `update --dry-run` would print, and why the update would be refused."""
     if step.stays:
-        return None, ""
+        return None, _interruption(step)
     try:
         project = repository.open_at(step.answers.root)
         with planning.planned(step, project, trusted=trusted) as (plan, _):
             return plan, obstacles.find(project, [step], [plan], trusts=lambda _: trusted)
     except MlscaffoldError as error:
         return None, error.format_message()
+
+
+def _interruption(step: Step) -> str:
+    """Return that an update was killed halfway, which a project on the newest version may hide."""
+    try:
+        project = repository.open_at(step.answers.root)
+    except MlscaffoldError:  # in no repository there was no update
+        return ""
+    try:
+        apply.check_not_interrupted(project)
+    except MlscaffoldError as error:
+        return error.format_message()
+    return ""

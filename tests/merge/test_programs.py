@@ -233,6 +233,8 @@ def test_killed_while_a_program_runs_abort_goes_back(tmp_path: Path) -> None:
     assert again.returncode == 2
     assert "interrupted while programs" in again.stderr
     assert again.stderr.rstrip().endswith("mlscaffold update --abort")
+    told = subprocess.run([*command[:3], "status", str(folder)], capture_output=True, text=True)
+    assert (told.returncode, "interrupted while programs" in told.stdout) == (1, True)
     back = subprocess.run([*command[:-1], "--abort"], capture_output=True, text=True)
     assert back.returncode == 0, back.stderr
     assert whole(folder) == before
