@@ -136,6 +136,32 @@ def test_a_failing_program_leaves_nothing(tmp_path: Path, program: str, stage: s
     assert not has_journal(folder)
 
 
+@pytest.mark.parametrize("ending", ["true", "exit 3"])
+def test_nothing_behind_a_link_that_a_program_made_is_touched(tmp_path: Path, ending: str) -> None:
+    outside = tmp_path / "outside"
+    write(outside, {"x": "of somebody else\n", "y": "too\n"})
+    folder = made(tmp_path, task=f"rm -rf sub && ln -s {outside} sub; {ending}")
+    before = whole(folder)
+    if ending == "true":
+        run(folder)
+        assert update.abort(folder) == Aborted()
+    else:
+        with pytest.raises(MlscaffoldError, match="was taken back"):
+            run(folder)
+    assert whole(folder) == before
+    assert tree(outside) == {"x": b"of somebody else\n", "y": b"too\n"}
+
+
+def test_permissions_come_back_too(tmp_path: Path) -> None:
+    folder = made(tmp_path, task="rm mine gone; chmod 755 style")
+    for path, mode in (("mine", 0o600), ("gone", 0o640), ("style", 0o666), ("sub/x", 0o444)):
+        (folder / path).chmod(mode)
+    before = whole(folder)
+    run(folder)
+    assert update.abort(folder) == Aborted()
+    assert whole(folder) == before
+
+
 def test_a_migration_that_moves_a_file_takes_the_users_lines_along(tmp_path: Path) -> None:
     new = {"there": "top\n" + LONG + "m"}
     template(tmp_path / "t", OLD, {**new, "copier.yml": config(before="mv moved there")},

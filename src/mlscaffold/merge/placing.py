@@ -30,6 +30,12 @@ def signature(path: Path) -> str | None:
     return f"{kind} {sha256(path.read_bytes()).hexdigest()}"
 
 
+def file_signature(path: Path) -> str | None:
+    """Return the signature of a file or link; None also for a folder, whose files count alone."""
+    found = signature(path)
+    return None if found == "folder" else found
+
+
 def go_on(repository: Repository, journal: Journal) -> None:
     """Puts every file in place. Raises when one is no longer what it was."""
     for number, change in enumerate(journal.changes):

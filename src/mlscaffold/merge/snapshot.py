@@ -37,6 +37,7 @@ class Snapshot:
     saved: the files with a copy, by path: the number of the copy
     untracked: those of them that git did not track
     signatures: what each file was that was not as in the index, None for one that was missing
+    modes: the permissions of files as in the index, where they are not those that git would give
     too_large: files that have no copy
     """
 
@@ -48,6 +49,7 @@ class Snapshot:
     saved: Mapping[str, int]
     untracked: tuple[str, ...]
     signatures: Mapping[str, str | None]
+    modes: Mapping[str, int]
     too_large: tuple[str, ...]
 
 
@@ -77,7 +79,9 @@ def take(repository: Repository) -> Snapshot:
     signatures: dict[str, str | None] = {}
     too_large = []
     changed = _changed(repository, repository.index)
-    for path in sorted({*changed, *_hidden(repository)}):
+    tracked = _tracked(repository)
+    hidden = {path for tag, path in tracked if tag.islower() or tag == "S"}
+    for path in sorted({*changed, *hidden}):
         place = repository.top / path
         if place.is_symlink() or place.is_file():
             if place.lstat().st_size > _LARGEST:
@@ -85,7 +89,7 @@ def take(repository: Repository) -> Snapshot:
                 continue
             saved[path] = len(saved)
             shutil.copy2(place, copies / str(saved[path]), follow_symlinks=False)
-        signatures[path] = _file_signature(place)
+        signatures[path] = _file_signature(repository, path)
     if repository.index.exists():
         shutil.copy2(repository.index, prepared / "index")
     earlier = journal.folder(repository)
@@ -98,6 +102,7 @@ def take(repository: Repository) -> Snapshot:
         saved=saved,
         untracked=tuple(path for path, is_tracked in changed.items() if not is_tracked),
         signatures=signatures,
+        modes=_odd_modes(repository, copies, [path for _, path in tracked]),
         too_large=tuple(too_large),
     )
     journal.write_record(prepared / _RECORD, asdict(snapshot))
@@ -160,13 +165,15 @@ def differences(repository: Repository, snapshot: Snapshot) -> Iterator[list[Dif
         _check_out(repository, saved_index, from_git, checked_out)
         found = []
         for path in paths:
-            now = _file_signature(repository.top / path)
+            now = _file_signature(repository, path)
             if path in snapshot.signatures:
                 before, number = snapshot.signatures[path], snapshot.saved.get(path)
                 copy = None if number is None else folder(repository) / "copies" / str(number)
             else:
                 copy = checked_out / path
-                before = _file_signature(copy)
+                before = placing.file_signature(copy)
+                if before and path in snapshot.modes:
+                    copy.chmod(snapshot.modes[path])
             if before != now:
                 found.append(Difference(path, before, now, copy if before else None))
         yield found
@@ -239,16 +246,41 @@ def _of_ignored_files(repository: Repository, known: Container[str]) -> Iterator
     """Yield the files that the update itself has changed and the snapshot does not know."""
     applied = journal.read(repository)
     for number, change in enumerate(applied.changes if applied else ()):
-        now = _file_signature(repository.top / change.path)
+        now = _file_signature(repository, change.path)
         if change.path not in known and now != change.before:
             copy = journal.folder(repository) / "before" / str(number)
             yield Difference(change.path, change.before, now, copy if change.before else None)
 
 
-def _file_signature(path: Path) -> str | None:
-    """Return the signature of a file or link; None also for a folder, whose files count alone."""
-    signature = placing.signature(path)
-    return None if signature == "folder" else signature
+def _file_signature(repository: Repository, path: str) -> str | None:
+    """Return the signature of a file of the project; None for one that is behind a link.
+
+    A program may have put a link in place of a folder: what is behind it is not the project's.
+    """
+    place = repository.top
+    for part in path.split("/")[:-1]:
+        place = place / part
+        if place.is_symlink():
+            return None
+    return placing.file_signature(repository.top / path)
+
+
+def _odd_modes(repository: Repository, folder: Path, paths: Sequence[str]) -> dict[str, int]:
+    """Return the permissions of files that have others than git gives; folder is for a trial."""
+    trial = folder / "trial"
+    trial.touch(0o666)
+    usual = trial.stat().st_mode & 0o777
+    trial.unlink()
+    program = usual | (usual & 0o444) >> 2
+    found = {}
+    for path in paths:
+        place = repository.top / path
+        if place.is_symlink() or not place.is_file():
+            continue
+        mode = place.stat().st_mode & 0o777
+        if mode not in (usual, program):
+            found[path] = mode
+    return found
 
 
 def _changed(repository: Repository, index_file: Path) -> dict[str, bool]:
@@ -276,13 +308,13 @@ def _status(repository: Repository, index_file: Path, *options: str) -> Iterator
         yield letters, os.fsdecode(line.split(b" ", fields)[-1])
 
 
-def _hidden(repository: Repository) -> list[str]:
-    """Return the files whose changes git was told not to look at."""
+def _tracked(repository: Repository) -> list[tuple[str, str]]:
+    """Return the files that the index holds, each with the letter of `git ls-files -v`."""
     done = git.exchange(
         *("ls-files", "-v", "-z", "--", repository.prefix or "."), cwd=repository.top
     )
     lines = (line.partition(b" ") for line in done.stdout.split(b"\x00") if line)
-    return [os.fsdecode(path) for tag, _, path in lines if tag.islower() or tag == b"S"]
+    return [(tag.decode(), os.fsdecode(path)) for tag, _, path in lines]
 
 
 def _check_out(
