@@ -397,6 +397,8 @@ def check_with_programs(scenario: Scenario, chosen: tuple[tuple[str, str], ...])
     with world(scenario) as here:
         if scenario.is_sub_project:
             shutil.copytree(here.root, here.top / "next", symlinks=True)
+            # It takes away what is outside of the project, which no update promises to bring back.
+            chosen = tuple(one for one in chosen if "git stash" not in one[1])
         new = with_programs(here.new, chosen)
 
         def choose(found: answers.Answers, *_: object) -> versions.Step:
