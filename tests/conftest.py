@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -45,10 +45,25 @@ def examples(request: pytest.FixtureRequest) -> int:
     return int(request.config.getoption("--examples"))
 
 
+@pytest.fixture(scope="session", autouse=True)
+def far_from_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What fixtures of a wider scope than one test work in: they start before `isolated`."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        move_in(tmp_path_factory.mktemp("home"), monkeypatch)
+        yield
+
+
 @pytest.fixture(autouse=True)
 def isolated(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A home of its own, with an author, and no variable that leads elsewhere."""
+    """A home of the test's own."""
     home = tmp_path_factory.mktemp("home")
+    move_in(home, monkeypatch)
+    monkeypatch.setattr(credentials, "_labels", {})  # what another test put in for ${NAME}
+    return home
+
+
+def move_in(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Makes home the user's: with an author, and no variable that leads elsewhere."""
     (home / ".gitconfig").write_text("[user]\n\tname = Ada\n\temail = ada@example.com\n")
     for name in ("GIT_DIR", "GIT_INDEX_FILE", "GIT_WORK_TREE", "MLSCAFFOLD_CONFIG"):
         monkeypatch.delenv(name, raising=False)
@@ -65,8 +80,6 @@ def isolated(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monke
         "LC_ALL": "C",
     }.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(credentials, "_labels", {})  # what another test put in for ${NAME}
-    return home
 
 
 @pytest.fixture

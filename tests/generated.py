@@ -23,6 +23,9 @@ ENVIRONMENT = {
         for who in ("AUTHOR", "COMMITTER")
         for what in ("NAME", "EMAIL")
     },
+    # Whoever runs the tests may sign commits, or keep hooks for every repository.
+    "GIT_CONFIG_GLOBAL": os.devnull,
+    "GIT_CONFIG_NOSYSTEM": "1",
     # The hooks look for uv.
     "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]),
     "UV_PYTHON": sys.executable,
