@@ -88,7 +88,10 @@ def system() -> list[list[str]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--fast", action="store_true", help="leave out the slow suites")
-    slow = [] if parser.parse_args().fast else [*system(), *SLOW]
+    is_fast = parser.parse_args().fast
+    if sys.version_info < (3, 11):
+        sys.exit(f"This needs Python 3.11 or newer; {sys.executable} is {sys.version.split()[0]}.")
+    slow = [] if is_fast else [*system(), *SLOW]
     for command in [*SETUP, *FAST, *slow]:
         executable = BIN / command[0]
         run([str(executable) if executable.exists() else command[0], *command[1:]])
