@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import plumbum
 import pytest
 from repositories import TEMPLATE, Files, commit
 
@@ -80,6 +81,8 @@ def move_in(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         "LC_ALL": "C",
     }.items():
         monkeypatch.setenv(name, value)
+        # Copier hands its tasks the variables as they were when plumbum was imported.
+        monkeypatch.setitem(plumbum.local.env, name, value)
 
 
 @pytest.fixture
