@@ -24,6 +24,7 @@ BAD_NAMES = {
     "port": "com1",
     "keyword": "class",
     "soft keyword": "match",
+    "soft keyword of a newer Python": "type",
     "import name": "sklearn",
     "install name": "scikit-learn",
     "standard library": "json",

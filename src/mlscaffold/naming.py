@@ -20,7 +20,8 @@ LONGEST_ANSWER = 2000
 WINDOWS = {"con", "prn", "aux", "nul"} | {
     f"{port}{n}" for port in ("com", "lpt") for n in range(10)
 }
-KEYWORDS = {word.lower() for word in (*keyword.kwlist, *keyword.softkwlist)}
+# One list for every Python that a project may run on: `type` is a word of the language since 3.12.
+KEYWORDS = {word.lower() for word in (*keyword.kwlist, *keyword.softkwlist, "type")}
 # The packages and programs of a project's environment, by the names to install and to import.
 PACKAGES = set(
     """
