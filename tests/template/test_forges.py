@@ -115,6 +115,17 @@ def test_every_step_is_one_command_that_also_runs_on_a_laptop(project: Path, for
     assert named == {"restore", "train", "retrain", "monitor", "deploy", "overdue"}
 
 
+def test_gitlab_shows_in_orange_that_it_had_no_model(render: Render) -> None:
+    """By the exit code that restore has then, and by no other: a test that fails is red."""
+    project = render({"project_name": "demo", "forge": "gitlab"})
+    job = pipelines(project, "gitlab")[0]["ci"]
+    cli = (project / "src/demo/cli.py").read_text(encoding="utf-8")
+    code = re.search(r"^WITHOUT_A_MODEL = (\d+)", cli, re.MULTILINE)
+    assert code
+    assert job["allow_failure"] == {"exit_codes": int(code[1])}
+    assert job["script"][-1] == "uv run --locked demo restore --strict"
+
+
 def test_a_step_of_another_kind_is_noticed() -> None:
     for line in ("uv run --locked demo restore && rm -rf /", "curl x | sh", "if true; then x; fi"):
         assert not any(re.fullmatch(pattern, line) for pattern in STEPS), line

@@ -15,6 +15,7 @@ sets = click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="A
 experiment = click.option("--experiment", metavar="NAME", help="An overlay from training/experiments.")
 output = click.option("--format", "form", type=click.Choice(["text", "json"]), default="text")
 file = click.Path(path_type=Path)
+WITHOUT_A_MODEL = 40  # an exit code that no verdict has
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -33,11 +34,21 @@ def pull() -> None:
 
 
 @main.command()
-def restore() -> None:
-    """Brings data and champion as this commit has them from DVC's remote."""
+@click.option("--strict", is_flag=True, help="Exit with 40 where CI gets the warning, which it may show in orange.")
+def restore(strict: bool) -> None:
+    """Brings data and champion as this commit has them from DVC's remote.
+
+    Where no remote is named, and in CI of a request from a fork, which has no credentials for it, CI gets a warning. In all
+    other cases what cannot be restored is an error.
+    """
     from .training import versions
 
-    _echo(versions.restore(project.load().root))
+    restored = versions.restore(project.load().root)
+    if restored.is_whole:
+        return _echo(restored.text)
+    _echo(variables.as_warning(restored.text))
+    if strict:
+        sys.exit(WITHOUT_A_MODEL)
 
 
 @main.group()

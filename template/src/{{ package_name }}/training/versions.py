@@ -6,11 +6,12 @@ import os
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from .. import credentials
+from .. import credentials, variables
 from ..data import drivers
 from ..settings import ProjectError
 
@@ -106,22 +107,52 @@ def _content(store: Any, md5: str) -> bytes | None:
         return bytes(file.read())
 
 
-def restore(root: Path) -> str:
-    """Brings the files that this commit names from DVC's remote, or its cache; returns what is to be said of it."""
+@dataclass(frozen=True)
+class Restored:
+    """What there is to say of it, and whether all files are there that this commit names."""
+
+    text: str
+    is_whole: bool
+
+
+def restore(root: Path) -> Restored:
+    """Bring the files that this commit names from DVC's remote, or its cache.
+
+    Without a remote nothing can be expected of it, and CI is green without a model. Once a remote is named, a file that it
+    does not give is a ProjectError, but for CI of a request that has no credentials: nobody could mend it there.
+    """
     known = [name for name in TRACKED if (root / f"{name}.dvc").exists()]
     if not known:
-        return "This commit has no data and no champion yet: retrain makes them."
+        return Restored("This commit has no data and no champion yet: retrain makes them.", True)
+    try:
+        remote = _bring(root, known)
+    except ProjectError as error:
+        if not variables.is_request_without_credentials():
+            raise
+        reason = f"a request from a fork has no credentials. {error.message}"
+        return Restored(_without([name for name in known if not _is_there(root / name)] or known, reason), False)
+    missing = [name for name in known if not _is_there(root / name)]
+    if not missing:
+        return Restored(f"{', '.join(known)}: as this commit has them.", True)
+    if remote:
+        raise ProjectError(f"DVC's remote {remote} does not have {', '.join(missing)}. {HOW}")
+    return Restored(_without(missing, f"no remote is named. {HOW}"), False)
+
+
+def _bring(root: Path, names: list[str]) -> str:
+    """Bring files from DVC's remote, or else what its cache has of them; return the remote's name, "" without one."""
     with repository(root) as repo, remote_of(repo) as remote:
-        for name in known:
+        for name in names:
             targets, force = [str(root / name)], name != "data/raw"  # new batches may be there
             if remote:
                 repo.pull(targets, force=force)
             else:
                 repo.checkout(targets, force=force, allow_missing=True)
-    missing = [name for name in known if not _is_there(root / name)]
-    if missing:
-        return f"{', '.join(missing)} cannot be restored: no remote is named. {HOW}"
-    return f"{', '.join(known)}: as this commit has them."
+    return remote
+
+
+def _without(names: list[str], reason: str) -> str:
+    return f"{', '.join(names)} cannot be restored, and tests of the model are skipped: {reason}"
 
 
 def _is_there(path: Path) -> bool:
