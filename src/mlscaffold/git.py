@@ -100,11 +100,26 @@ def no_filters(cwd: Path) -> list[tuple[str, str]]:
     ]
 
 
-def run(*arguments: str, cwd: Path, variables: Mapping[str, str] | None = None) -> str:
-    """What git writes, without the last line end. Raises GitError when it fails."""
+def run(
+    *arguments: str,
+    cwd: Path,
+    variables: Mapping[str, str] | None = None,
+    seconds: float | None = None,
+) -> str:
+    """What git writes, without the last line end.
+
+    Raises GitError when it fails, or has not ended after so many seconds.
+    """
+    command = ("git", *_SAFE, *arguments)
     env = {**environment(), **(variables or {})}
     try:
-        done = process.run(("git", *_SAFE, *arguments), cwd=cwd, env=env)
+        if seconds is None:
+            done = process.run(command, cwd=cwd, env=env)
+        else:
+            done = process.run_within(seconds, command, cwd=cwd, env=env)
+    except TimeoutError:
+        name = _command_name(arguments)
+        raise GitError(f"git {name}: no answer within {seconds:g} seconds") from None
     except FileNotFoundError:
         raise MlscaffoldError("git is not installed. Install git 2.38 or newer.") from None
     if done.returncode:
@@ -112,9 +127,9 @@ def run(*arguments: str, cwd: Path, variables: Mapping[str, str] | None = None) 
     return done.stdout.rstrip("\n")
 
 
-def run_bare(*arguments: str, repository: Path) -> str:
+def run_bare(*arguments: str, repository: Path, seconds: float | None = None) -> str:
     """As run, in a bare repository."""
-    return run(f"--git-dir={repository}", *arguments, cwd=repository)
+    return run(f"--git-dir={repository}", *arguments, cwd=repository, seconds=seconds)
 
 
 def run_foreign(*arguments: str, cwd: Path) -> str:

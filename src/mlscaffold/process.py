@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -43,6 +45,37 @@ def run(command: Sequence[str], *, cwd: Path, env: Mapping[str, str] | None = No
         check=False,
     )
     return Finished(done.returncode, done.stdout, done.stderr)
+
+
+def run_within(
+    seconds: float, command: Sequence[str], *, cwd: Path, env: Mapping[str, str] | None = None
+) -> Finished:
+    """As run, for so many seconds at most.
+
+    Raises TimeoutError for a program that is not done by then. It is ended with all that it has
+    started: git would go away and leave behind the one that waits for the network.
+    """
+    with subprocess.Popen(
+        list(command),
+        cwd=cwd,
+        env=env,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        encoding="utf-8",
+        errors="replace",
+        start_new_session=True,
+    ) as program:
+        try:
+            stdout, stderr = program.communicate(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            os.killpg(program.pid, signal.SIGKILL)
+            raise TimeoutError from None
+        except BaseException:
+            os.killpg(program.pid, signal.SIGKILL)
+            raise
+    return Finished(program.returncode, stdout, stderr)
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,8 @@ class Standing:
 
     version, newest: the recorded version and the newest, as `git describe` names them
     unreachable: why the template could not be asked for a newer one; newest is then the last known
+    is_told: whether the newest is one that mlscaffold itself brings along, or newer, so that
+        it stands for an answer
     gap: what lies between the two; None for a project that is not behind
     plan: the update to the newest version; None where there is none, or none can be made
     obstacle: why the update would be refused, "" if it would not be
@@ -32,6 +34,7 @@ class Standing:
     version: str
     newest: str
     unreachable: str
+    is_told: bool
     gap: Gap | None
     differences: tuple[Difference, ...]
     plan: Plan | None
@@ -53,7 +56,7 @@ class Standing:
         """
         if self.is_behind or self.is_drifted or self.obstacle:
             return False
-        return None if self.unreachable else True
+        return None if self.unreachable and not self.is_told else True
 
     def as_json(self) -> dict[str, Any]:
         """The stable form for --format json."""
@@ -92,15 +95,19 @@ def look(answers: Answers, *, trusted: bool = False, today: date | None = None) 
     plan, obstacle = _plan(step, trusted=trusted)
     old, new = step.old.checkout, step.new.checkout
     gap = None if step.stays else releases.gap(old, new)
-    return Standing(answers, *step.names, unreachable, gap, differences, plan, obstacle)
+    is_told = not unreachable or store.is_bundled(answers.address)
+    return Standing(answers, *step.names, unreachable, is_told, gap, differences, plan, obstacle)
 
 
 def _step(answers: Answers) -> tuple[Step, str]:
     """The step to the newest version, and why the template could not be asked for it."""
     try:
-        return versions.choose(answers), ""
+        step = versions.choose(answers)
     except store.FetchError as error:
+        if store.is_bundled(answers.address):  # what is recorded is not in the bundle
+            raise
         return versions.choose(answers, fetch=False), error.format_message()
+    return step, step.unreachable
 
 
 def _plan(step: Step, *, trusted: bool) -> tuple[Plan | None, str]:

@@ -22,9 +22,12 @@ from mlscaffold.errors import MlscaffoldError, unknown
 from mlscaffold.tags import Move, find_moves
 
 _HEAD = "refs/mlscaffold/head"
+_HEAD_THERE = "refs/mlscaffold/head-there"  # of the address of the built-in template
 _NOTE = "mlscaffold.json"
 _KEPT_DAYS = 30  # a checkout that no command has used for so long is removed
 _PATIENCE = 2.0  # seconds that git may live on, and hold a lock, when its mlscaffold was killed
+_SECONDS_TO_ANSWER = 15.0  # that the address of the built-in template has
+_SECONDS_TO_BRING = 120.0
 _SHORTCUTS = {"gh:": "https://github.com/", "gl:": "https://gitlab.com/"}
 _PACKAGE = Path(__file__).parent
 _BUNDLE = _PACKAGE / "template.bundle"
@@ -108,6 +111,14 @@ def is_builtin(address: str) -> bool:
     return address == builtin_address()
 
 
+def is_bundled(address: str) -> bool:
+    """Say whether the template at address comes out of a bundle, which may be behind the address.
+
+    A checkout on this machine, of an editable install, is what its developer has made it.
+    """
+    return is_builtin(address) and _BUNDLE.exists()
+
+
 def has_credential(address: str) -> bool:
     """Whether an address holds a password, a token or, where git would send it as one, a user."""
     if credentials.find(address):
@@ -155,6 +166,60 @@ def check_out(address: str | None, ref: str | None, *, fetch: bool = True) -> Ch
         mirror.path,
         mirror.moves.get(tag, ()) if tag else (),
     )
+
+
+def ask(address: str) -> None:
+    """Bring what the address of the built-in template has beyond the bundle.
+
+    What the bundle has stays as it is. Raises FetchError where the address does not answer in time.
+    """
+    with files.locked(home() / "lock"):
+        mirror = _mirror(address, _source(address), fetch=True)
+        try:
+            _bring_newer(_expanded(address), mirror.path)
+        except git.GitError as error:
+            reason = error.message.partition(": ")[2]
+            raise FetchError(f"{address} cannot be asked for newer releases: {reason}.") from None
+
+
+def newest_release(address: str) -> str | None:
+    """The tag of the newest release of the built-in template that is known here, None without."""
+    with files.locked(home() / "lock"):
+        return _newest_release(_mirror(address, _source(address), fetch=False).path)
+
+
+def _bring_newer(source: str, mirror: Path) -> None:
+    """Fetch the tags that the mirror does not have, and the branch that holds untagged releases."""
+    listed = git.run_bare(
+        *("ls-remote", "--end-of-options", source, "HEAD", "refs/tags/*"),
+        repository=mirror,
+        seconds=_SECONDS_TO_ANSWER,
+    )
+    there = {ref: commit for commit, ref in map(str.split, listed.splitlines())}
+    head = there.pop("HEAD", None)
+    known = _tags(mirror)
+    names = (ref for ref in there if not ref.endswith("^{}"))
+    refs = [f"{ref}:{ref}" for ref in names if ref.removeprefix("refs/tags/") not in known]
+    if head and not _has(mirror, head):
+        refs.append(f"+HEAD:{_HEAD_THERE}")
+    if not refs:
+        return
+    options = ("--quiet", "--no-write-fetch-head", "--no-tags", "--update-shallow", "--no-auto-gc")
+    git.run_bare(
+        *("fetch", *options, "--end-of-options", source, *refs),
+        repository=mirror,
+        seconds=_SECONDS_TO_BRING,
+    )
+    if head and _has(mirror, head):
+        _tag_releases(mirror, head)
+
+
+def _has(mirror: Path, commit: str) -> bool:
+    try:
+        git.run_bare("cat-file", "-e", f"{commit}^{{commit}}", repository=mirror)
+    except git.GitError:
+        return False
+    return True
 
 
 def uncommitted(address: str | None) -> bool:
@@ -224,7 +289,7 @@ def _mirror(address: str, source: str, *, fetch: bool) -> _Mirror:
     before = _tags(path) if known else {}
     _fetch(address, source, path)
     if is_builtin(address):
-        _tag_releases(path)
+        _tag_releases(path, _HEAD)
     head = git.run_bare("rev-parse", f"{_HEAD}^{{commit}}", repository=path)
     mirror = _Mirror(path, head, _describe(path, head), stamp, seen=time.time())
     if known:
@@ -311,12 +376,10 @@ def _clear_stale_locks(mirror: Path) -> None:
         lock.unlink(missing_ok=True)
 
 
-def _tag_releases(mirror: Path) -> None:
-    """Tags every commit that changed project.version, for clones that came without tags."""
+def _tag_releases(mirror: Path, head: str) -> None:
+    """Tags every commit up to head that changed project.version, for clones without tags."""
     pickaxe = ("--no-textconv", "-G", r'^version = "', "--format=%H", "--reverse")
-    commits = git.run_bare(
-        "log", *pickaxe, _HEAD, "--", "pyproject.toml", repository=mirror
-    ).split()
+    commits = git.run_bare("log", *pickaxe, head, "--", "pyproject.toml", repository=mirror).split()
     tags = set(git.run_bare("tag", "--list", repository=mirror).split())
     last = None
     for commit in commits:

@@ -6,6 +6,7 @@ import posixpath
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,15 +26,21 @@ from mlscaffold.worker import (
 )
 
 CURRENT = "current"
+MORE_MAY_BE = "There may be newer versions than are told."
 
 
 @dataclass(frozen=True)
 class Step:
-    """From the version that a project records to the one that it is to have."""
+    """From the version that a project records to the one that it is to have.
+
+    unreachable: why the built-in template's address could not be asked for newer releases; then the
+    step is to the newest that is known here
+    """
 
     answers: Answers
     old: Template
     new: Template
+    unreachable: str = ""
 
     @property
     def stays(self) -> bool:
@@ -76,8 +83,12 @@ def choose(answers: Answers, to: str | None = None, *, fetch: bool = True) -> St
     """
     if to == CURRENT:
         return stay(answers)
-    new = _check_out(answers, to, fetch=fetch)
-    old = _recorded(answers, fetch=False)
+    unreachable = ""
+    if to is None:
+        new, unreachable = _newest(answers, fetch=fetch)
+    else:
+        new = _check_out_or_ask(answers, to)
+    old = _recorded(answers, fetch=fetch and store.is_bundled(answers.address))
     if is_older(new, old):
         if to is not None:
             raise MlscaffoldError(
@@ -86,7 +97,29 @@ def choose(answers: Answers, to: str | None = None, *, fetch: bool = True) -> St
             )
         new = old
     earlier = template.read(old)
-    return Step(answers, earlier, earlier if new == old else template.read(new))
+    later = earlier if new == old else template.read(new)
+    return Step(answers, earlier, later, unreachable)
+
+
+def _newest(answers: Answers, *, fetch: bool) -> tuple[store.Checkout, str]:
+    """The newest version, and why the built-in template's address could not be asked for it.
+
+    The package's own version is the newest unless the address has a release that is newer still.
+    """
+    ours = _check_out(answers, None, fetch=fetch)
+    if not store.is_bundled(answers.address):
+        return ours, ""
+    unreachable = ""
+    try:
+        if fetch:
+            store.ask(answers.address)
+    except store.FetchError as error:
+        unreachable = f"{error.message} What mlscaffold itself brings along was taken."
+    tag = store.newest_release(answers.address)
+    if tag is None:
+        return ours, unreachable
+    released = _check_out(answers, tag, fetch=False)
+    return (released if is_older(ours, released) else ours), unreachable
 
 
 def stay(answers: Answers) -> Step:
@@ -322,8 +355,9 @@ def _render(worker: VersionWorker, source: Template) -> Rendered:
 
 
 def _recorded(answers: Answers, *, fetch: bool) -> store.Checkout:
+    check_out = _check_out_or_ask if fetch else partial(_check_out, fetch=False)
     try:
-        recorded = _check_out(answers, answers.commit, fetch=fetch)
+        recorded = check_out(answers, answers.commit)
     except store.RefError:
         raise MlscaffoldError(
             f"The template {answers.address} has no version {answers.commit}, which "
@@ -365,6 +399,17 @@ def _time_of(answers: Answers) -> float:
     except git.GitError:  # no repository, or one without a commit
         pass
     return (answers.root / answers.file).stat().st_mtime
+
+
+def _check_out_or_ask(answers: Answers, ref: str | None) -> store.Checkout:
+    """As _check_out; what the bundle does not have, the built-in template's address may have."""
+    try:
+        return _check_out(answers, ref)
+    except store.RefError:
+        if not store.is_bundled(answers.address):
+            raise
+    store.ask(answers.address)
+    return _check_out(answers, ref, fetch=False)
 
 
 def _check_out(answers: Answers, ref: str | None, *, fetch: bool = True) -> store.Checkout:

@@ -37,12 +37,14 @@ def command(path: Path, answers_file: str | None, trust: bool, output_format: st
 
     Tells the version and the newest, what changed between them, which files of the template
     differ from how they were rendered, and what an update would do. A managed file that differs
-    without a waiver has drifted. Exit code 0 if the project is current and undrifted, 1 if not, 2
-    also if it is as good as is known but the template could not be asked for a newer version.
+    without a waiver has drifted. The template's address is asked for newer versions. Exit code 0 if
+    the project is current and undrifted, 1 if not, 2 also if it is as good as is known but the
+    template could not be asked; where the address of the built-in template does not answer, the
+    releases that mlscaffold brings along do.
     """
     git.check_version()
     projects, settings = answers.find(path, answers_file), config.load()
-    from mlscaffold import standing, template
+    from mlscaffold import standing, template, versions
 
     found = [
         standing.look(project, trusted=trust or template.trusts(settings, project.address))
@@ -57,7 +59,7 @@ def command(path: Path, answers_file: str | None, trust: bool, output_format: st
         _print(found, path)
     for one in found:
         if one.unreachable:
-            output.note(f"mlscaffold: {one.unreachable} There may be newer versions than are told.")
+            output.note(f"mlscaffold: {one.unreachable} {versions.MORE_MAY_BE}")
     if not is_good:
         raise SystemExit(1 if is_good is False else 2)
 

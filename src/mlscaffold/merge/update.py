@@ -203,6 +203,8 @@ def _update(
         skip = request.skip_tasks
         versions.check_trust(step, trusted=trusted, runs_code=runs_code, skip_tasks=skip)
     data = _shared_out(request.data, steps)
+    unreachable = dict.fromkeys(step.unreachable for step in steps if step.unreachable)
+    notes = (*notes, *(f"{reason} {versions.MORE_MAY_BE}" for reason in unreachable))
     with ExitStack() as stack:
         guard = _Guard(project, request.say, stack)
         if runs_code and (migrations := _migrations_before(steps)):
