@@ -39,7 +39,7 @@ STEPS = [
     r"uv tool run pip-audit@[\d.]+ --strict --require-hashes --disable-pip "
     r"-r build/requirements\.txt",
     r"uv run --locked pytest --cov",
-    r"uvx --from git\+https://github\.com/mlscaffold/mlscaffold mlscaffold status",
+    r"uvx --from git\+https://github\.com/mlscaffold/mlscaffold(@[0-9a-f]{40})? mlscaffold status",
     r"pip install uv==[\d.]+",
     r"apt-get update --quiet",
     r"apt-get install --quiet --yes --no-install-recommends buildah kubernetes-client",
