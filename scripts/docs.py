@@ -29,6 +29,19 @@ Results go to stdout, progress and errors to stderr. Exit codes: 0 done or yes; 
 verdict on a first model is not promote); 2 could not tell (usage, environment, bad input: one line
 says what to type next); 130 after Ctrl-C."""
 
+ABOUT_COMPLETION = """
+## Tab completion
+The tab key completes commands, options and their choices. Type the line of your shell once:
+
+| shell | line |
+|---|---|
+| bash 4.4 or newer | `_MLSCAFFOLD_COMPLETE=bash_source mlscaffold >> ~/.bashrc` |
+| zsh | `_MLSCAFFOLD_COMPLETE=zsh_source mlscaffold >> ~/.zshrc` |
+| fish | `_MLSCAFFOLD_COMPLETE=fish_source mlscaffold >> ~/.config/fish/config.fish` |
+
+Then open a new terminal. In zsh, `autoload -Uz compinit && compinit` has to stand further up in
+`~/.zshrc`."""
+
 ABOUT_QUESTIONS = """\
 What the built-in template asks. Answer ahead with `--data NAME=ANSWER`, with `--data-file`, or for
 the whole organisation in the [config file](config.md). With `--data-uri`, the answers about the
@@ -88,6 +101,7 @@ def commands_page() -> str:
         command = cli.get_command(context, name)
         assert command is not None
         lines += ["", *_command_section(command, click.Context(command, context, name))]
+    lines += [ABOUT_COMPLETION]
     return "\n".join(lines) + "\n"
 
 

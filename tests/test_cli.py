@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -31,6 +32,62 @@ def test_help_loads_neither_copier_nor_rich() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"
+
+
+def test_no_command_is_a_request_for_help() -> None:
+    bare = [sys.executable, "-m", "mlscaffold"]
+    done = subprocess.run(bare, capture_output=True, text=True)
+    asked = subprocess.run([*bare, "--help"], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == asked.stdout
+
+
+@pytest.mark.parametrize(
+    ("typed", "advice"),
+    [
+        (["staus"], "Unknown command 'staus'. Did you mean status? See mlscaffold --help."),
+        (["upgrade"], "Did you mean update?"),
+        (["zzz"], "There are: diff, new, status, update."),
+        (["update", "--abrot"], "--abort"),
+    ],
+)
+def test_a_typo_is_answered_with_what_was_meant(typed: list[str], advice: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "mlscaffold", *typed], capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    assert advice in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("line", "completed"),
+    [
+        ("mlscaffold st", "status"),
+        ("mlscaffold update --ab", "--abort"),
+        ("mlscaffold diff --kind man", "managed"),
+    ],
+)
+def test_the_shell_completes_what_is_typed_without_loading_copier(
+    line: str, completed: str
+) -> None:
+    code = (
+        "import sys\n"
+        "from mlscaffold.__main__ import main\n"
+        "try: main()\n"
+        "finally: assert not {'copier', 'rich', 'pyarrow'} & set(sys.modules)"
+    )
+    variables = {
+        "_MLSCAFFOLD_COMPLETE": "bash_complete",
+        "COMP_WORDS": line,
+        "COMP_CWORD": str(line.count(" ")),
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        env={**os.environ, **variables},
+    )
+    assert (done.stdout, done.stderr) == (f"plain,{completed}\n", "")
 
 
 def test_version_is_printed() -> None:

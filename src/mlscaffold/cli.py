@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from mlscaffold.errors import unknown
+
 COMMANDS = {
     "new": "Make a repository from the template; with --run, train and judge its first model.",
     "update": "Bring a project to another version of its template, without losing a line.",
@@ -27,6 +29,15 @@ class LazyGroup(click.Group):
         command: click.Command = importlib.import_module(f"mlscaffold.commands.{name}").command
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        is_option = name.startswith("-")  # which Click has a better error for
+        if name not in COMMANDS and not is_option and not ctx.resilient_parsing:
+            raise click.UsageError(unknown("command", name, COMMANDS).message, ctx)
+        return super().resolve_command(ctx, args)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
@@ -40,7 +51,11 @@ def _print_version(ctx: click.Context, _param: click.Parameter, value: Any) -> N
         ctx.exit()
 
 
-@click.command(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(
+    cls=LazyGroup,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.option(
     "--version",
     is_flag=True,
@@ -49,5 +64,8 @@ def _print_version(ctx: click.Context, _param: click.Parameter, value: Any) -> N
     callback=_print_version,
     help="Show the version and exit.",
 )
-def cli() -> None:
+@click.pass_context
+def cli(context: click.Context) -> None:
     """Repositories for machine-learning solutions, made from a template and kept on it."""
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
