@@ -42,15 +42,37 @@ def test_missing_git_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
         git.check_version()
 
 
-@pytest.mark.parametrize(("version", "passes"), [("2.37.9", False), ("2.38.0", True)])
-def test_old_git_is_refused(version: str, passes: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("version", "oldest", "passes"),
+    [
+        ("2.29.9", git.OLDEST, False),
+        ("2.30.2", git.OLDEST, True),
+        ("2.37.9", git.OLDEST_THAT_MERGES, False),
+        ("2.38.0", git.OLDEST_THAT_MERGES, True),
+    ],
+)
+def test_old_git_is_refused(
+    version: str, oldest: tuple[int, int], passes: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     answer = process.Finished(0, f"git version {version}\n", "")
     monkeypatch.setattr(process, "run", lambda *_, **__: answer)
     if passes:
-        git.check_version()
-    else:
-        with pytest.raises(MlscaffoldError, match=r"2\.37\.9 is too old"):
-            git.check_version()
+        git.check_version(oldest)
+        return
+    with pytest.raises(MlscaffoldError, match=f"{re.escape(version)} is too old") as caught:
+        git.check_version(oldest)
+    for way in ("ppa:git-core/ppa", "-backports git", "-c conda-forge git", "brew install git"):
+        assert way in caught.value.message
+
+
+def test_settings_reach_a_git_that_does_not_count_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GIT_CONFIG_PARAMETERS", "'a.b=first'")
+    variables = git.with_settings([("a.b", "it's"), ("a.c", ""), ("filter.d=e.clean", "")])
+    del variables["GIT_CONFIG_COUNT"]
+    assert git.run("config", "a.b", cwd=tmp_path, variables=variables) == "it's"
+    assert git.run("config", "a.c", cwd=tmp_path, variables=variables) == ""
 
 
 def test_commit_all_works_without_an_identity(isolated: Path, tmp_path: Path) -> None:

@@ -12,7 +12,14 @@ from pathlib import Path
 from mlscaffold import process
 from mlscaffold.errors import MlscaffoldError
 
-OLDEST = (2, 38)
+OLDEST = (2, 30)  # renders and commits
+OLDEST_THAT_MERGES = (2, 38)  # has `git merge-tree --write-tree`
+# What brings the newest git onto the systems whose own one may be too old.
+_HOW_TO_GET_IT = (
+    "Ubuntu: sudo add-apt-repository ppa:git-core/ppa && sudo apt install git; "
+    "Debian: sudo apt install -t $(lsb_release -cs)-backports git; "
+    "conda: conda install -c conda-forge git; Homebrew: brew install git."
+)
 # `git rev-parse --local-env-vars` without GIT_CONFIG_*: what points git at another repository.
 _REPOSITORY_VARIABLES = {
     "GIT_ALTERNATE_OBJECT_DIRECTORIES",
@@ -73,14 +80,29 @@ def with_settings(settings: Iterable[tuple[str, str]]) -> dict[str, str]:
     """Return the variables that give git, and what it starts, these settings.
 
     They come after the settings that the environment has already, and so win over them.
+    git 2.30 does not read GIT_CONFIG_COUNT: for it they stand in the variable of `git -c` too, but
+    for names with "=", which that cannot hold.
     """
+    settings = tuple(settings)
+    plain = [f"{key}={value}" for key, value in settings if "=" not in key]
+    quoted = [_quoted(text) for text in plain]
+    earlier = os.environ.get("GIT_CONFIG_PARAMETERS", "")
     given = os.environ.get("GIT_CONFIG_COUNT", "")
     first = int(given) if given.isdecimal() else 0
     variables = {}
     for number, (key, value) in enumerate(settings, start=first):
         variables[f"GIT_CONFIG_KEY_{number}"] = key
         variables[f"GIT_CONFIG_VALUE_{number}"] = value
-    return {**variables, "GIT_CONFIG_COUNT": str(first + len(variables) // 2)}
+    return {
+        **variables,
+        "GIT_CONFIG_COUNT": str(first + len(settings)),
+        "GIT_CONFIG_PARAMETERS": " ".join([*filter(None, [earlier]), *quoted]),
+    }
+
+
+def _quoted(text: str) -> str:
+    """Return text in single quotes, as git reads them: always, unlike shlex.quote."""
+    return "'" + text.replace("'", "'\\''") + "'"
 
 
 def no_filters(cwd: Path) -> list[tuple[str, str]]:
@@ -121,7 +143,7 @@ def run(
         name = _command_name(arguments)
         raise GitError(f"git {name}: no answer within {seconds:g} seconds") from None
     except FileNotFoundError:
-        raise MlscaffoldError("git is not installed. Install git 2.38 or newer.") from None
+        raise MlscaffoldError(f"git is not installed. {_how_to_get(OLDEST_THAT_MERGES)}") from None
     if done.returncode:
         raise GitError(f"git {_command_name(arguments)}: {_with_advice(done.reason)}")
     return done.stdout.rstrip("\n")
@@ -209,13 +231,18 @@ def _pager(empty: Path) -> str:
     return "cat" if pager.lower() in ("false", "no", "off", "0", "") else pager
 
 
-def check_version() -> None:
+def check_version(oldest: tuple[int, int] = OLDEST_THAT_MERGES) -> None:
     """Raises MlscaffoldError when git is missing or too old."""
     text = run("--version", cwd=Path())
     found = re.search(r"(\d+)\.(\d+)", text)
-    if not found or (int(found[1]), int(found[2])) < OLDEST:
+    if not found or (int(found[1]), int(found[2])) < oldest:
         version = text.removeprefix("git version ")
-        raise MlscaffoldError(f"git {version} is too old. Install git 2.38 or newer.")
+        raise MlscaffoldError(f"git {version} is too old for this. {_how_to_get(oldest)}")
+
+
+def _how_to_get(oldest: tuple[int, int]) -> str:
+    major, minor = oldest
+    return f"Install git {major}.{minor} or newer: {_HOW_TO_GET_IT}"
 
 
 def is_root(folder: Path) -> bool:

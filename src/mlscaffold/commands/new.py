@@ -88,7 +88,7 @@ def command(
         ask=ask,
         take_defaults=defaults,
     )
-    git.check_version()
+    git.check_version(git.OLDEST)
     source, answers = _prepare(request, given, settings)
     if run and not source.may_build:
         raise MlscaffoldError(
