@@ -394,3 +394,48 @@ def test_addresses_are_the_same_for_the_tool_and_its_projects() -> None:
     sources = (package / "data" / "sources.py").read_text("utf-8")
     assert all(f'"{ending}"' in sources for ending in address.FORMATS)
     assert all(f'"{dialect}"' in sources for dialect in address.DIALECTS)
+
+
+@pytest.mark.parametrize("name", ["order lines", "order", "a-b", 'with "quotes"', "main.plain"])
+def test_a_table_of_a_database_may_have_any_name(name: str, tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "t.db") as database:
+        quoted = name.removeprefix("main.").replace('"', '""')
+        database.execute(f'CREATE TABLE "{quoted}" (x, y)')
+        database.executemany(
+            f'INSERT INTO "{quoted}" VALUES (?, ?)', [(n, n % 2) for n in range(9)]
+        )
+    assert table.inspect(f"sqlite:///t.db#{name}", cwd=tmp_path).rows == 9
+    assert table.inspect("sqlite:///t.db#select 1 x, 1 y union select 2, 0", cwd=tmp_path).rows == 2
+    assert "Unknown table 'nothing'" in refusal("sqlite:///t.db#nothing", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "task"),
+    [
+        ([60_000 + n * n for n in range(16)], "regression"),
+        ([n % 3 for n in range(30)], "classification"),
+        ([n % 20 for n in range(60)], "regression"),
+        ([n % 20 for n in range(100)], "classification"),
+        ([0, 1, 0], "classification"),
+    ],
+)
+def test_few_whole_numbers_are_classes_if_each_is_in_several_rows(
+    numbers: list[int], task: str, tmp_path: Path
+) -> None:
+    rows = pa.table({"x": [n * 0.5 for n in range(len(numbers))], "y": numbers})
+    assert table.inspect(write_csv(rows, tmp_path / "t"), cwd=tmp_path).task == task
+
+
+@pytest.mark.parametrize(
+    ("days", "words"),
+    [
+        ([20240101 + n for n in range(20)], "'day' holds no dates, but '20240101' for example"),
+        (["2024-01-01", "2024-02-30"] * 10, "'day' holds no dates, but '2024-02-30' for example"),
+        (["2024-01-01", None, "2024-01-02", None] * 5, "'day' is missing in some rows"),
+        ([f"2999-01-{1 + n}" for n in range(20)], "'day' goes up to 2999-01-20"),
+    ],
+)
+def test_a_forecast_without_a_time_says_why(days: list[Any], words: str, tmp_path: Path) -> None:
+    rows = pa.table({"day": days, "y": [n * 1.5 for n in range(20)]})
+    where = write_csv(rows, tmp_path / "t")
+    assert words in refusal(where, tmp_path, task="forecasting", target="y")

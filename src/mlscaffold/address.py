@@ -223,7 +223,7 @@ def _read_query(address: str) -> Sample:
     engine = sqlalchemy.create_engine(url)
     try:
         what = what.strip().rstrip(";")
-        query = what if " " in what else _select_all(sqlalchemy.inspect(engine), what)
+        query = _select_all(sqlalchemy.inspect(engine), what)
         with engine.connect() as connection:
             count = f"SELECT COUNT(*) FROM ({query}) AS counted"
             rows = connection.execute(sqlalchemy.text(count)).scalar_one()
@@ -237,11 +237,17 @@ def _read_query(address: str) -> Sample:
     return Sample(pa.Table.from_arrays([_array(c) for c in columns], names=names), int(rows))
 
 
-def _select_all(inspector: Any, table: str) -> str:
-    names = [*inspector.get_table_names(), *inspector.get_view_names()]
-    if table not in names:
-        raise unknown("table", table, names)
-    return f"SELECT * FROM {inspector.dialect.identifier_preparer.quote(table)}"
+def _select_all(inspector: Any, what: str) -> str:
+    """The query that reads a table or a view, whose name may have blanks; or what is a query."""
+    quote = inspector.dialect.identifier_preparer.quote
+    if inspector.has_table(what):
+        return f"SELECT * FROM {quote(what)}"
+    schema, _, table = what.partition(".")
+    if table and schema in inspector.get_schema_names() and inspector.has_table(table, schema):
+        return f"SELECT * FROM {quote(schema)}.{quote(table)}"
+    if " " in what:
+        return what
+    raise unknown("table", what, [*inspector.get_table_names(), *inspector.get_view_names()])
 
 
 def _array(values: Iterable[Any]) -> Any:

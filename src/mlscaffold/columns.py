@@ -6,12 +6,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-# Formats of dates written as text, beyond those that the CSV reader knows; all must fit a column.
-_TEXT_DATES = (
-    *("%Y-%m-%d", "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S", "%Y-%m", "%Y/%m/%d"),
-    *("%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y"),
-)
-
 
 @dataclass(frozen=True)
 class Column:
@@ -82,19 +76,12 @@ def _kind(values: Any) -> tuple[str, Any]:
     return "text", pa.chunked_array([pa.array(texts, pa.string())])
 
 
-def _dates(values: Any) -> Any | None:
+def _dates(texts: Any) -> Any | None:
     """The texts as dates, or None if one of them is no date."""
-    import pyarrow.compute as pc
+    from mlscaffold import dates
 
-    start = values.drop_null().slice(0, 100)
-    if not len(start) or not pc.all(pc.match_substring_regex(start, r"^\d{1,4}[-/.]\d")).as_py():
-        return None
-    for form in _TEXT_DATES:
-        if not pc.strptime(start, format=form, unit="s", error_is_null=True).null_count:
-            dates = pc.strptime(values, format=form, unit="s", error_is_null=True)
-            if dates.null_count == values.null_count:
-                return dates
-    return None
+    forms = dates.fitting(texts)
+    return dates.read(texts, forms[0]) if forms else None
 
 
 def given_away(target: Column, other: Column, task: str) -> str | None:

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import Any
 
 from mlscaffold import address as addresses
 from mlscaffold.address import Sample
@@ -16,6 +17,7 @@ from mlscaffold.columns import Column, given_away, look
 from mlscaffold.errors import MlscaffoldError, unknown
 
 MOST_NUMBERS = 20  # more different whole numbers than this are a quantity, not a category
+FEWEST_OF_A_NUMBER = 5  # rows for each different number, on average, if they are categories
 MOST_CLASSES = 100  # more than this cannot be learned as categories
 MOST_SCORED = 20_000  # rows that are enough to see that a column gives the target away
 
@@ -23,6 +25,7 @@ _TARGET = re.compile(
     r"(?i)(target|labels?|y|class|outcome|response|churn(ed)?|survived|default(ed)?)"
 )
 _TIME = re.compile(r"(?i)(^|_| )(date|time|timestamp|datetime|ts|day|month|at|created|seen)($|_| )")
+_LIKE_TIME = re.compile(rf"{_TIME.pattern}|year|week|quarter")
 _NOT_SEEN = re.compile(r"(?i)birth|dob|expir|until|(^|_)(end|due)($|_)")
 _KEY = re.compile(r"(?i)(^|[_ .-])(id|key|uuid|guid|number|no|nr)\.?$|[a-z]I[dD]$")
 _ROW_NUMBER = re.compile(r"(?i)Unnamed: \d+|index")
@@ -109,10 +112,10 @@ def propose(
     others = {name: column for name, column in columns.items() if name != target}
     time = _time_column(others) if time_column is None else time_column
     if time and columns[time].kind != "date":
-        raise MlscaffoldError(f"time column {time!r} holds no dates; name another, or none.")
+        raise MlscaffoldError(f"time column {time!r} {_no_dates(columns[time])}.")
     is_forecast = task == "forecasting"
     if is_forecast and not time:
-        raise MlscaffoldError("a forecast needs a time column; add one, or use another task.")
+        raise MlscaffoldError(_no_time(others))
     look_for = _series_key if is_forecast else _key_columns
     keys = tuple(look_for(others, time) if key_columns is None else key_columns)
     if is_forecast and time not in keys:
@@ -179,6 +182,51 @@ def _time_column(columns: Mapping[str, Column]) -> str:
     """The column of dates that says when a row was seen, or an empty text."""
     found = [name for name, column in columns.items() if _is_seen(column)]
     return next((name for name in found if _TIME.search(name)), found[0] if found else "")
+
+
+def _no_dates(column: Column) -> str:
+    """What a column holds in place of dates, and how to write them."""
+    filled = column.values.drop_null()
+    if not len(filled):
+        return "has no values; name another, or none"
+    shown = _shown(filled[0].as_py())
+    if column.kind == "text" and (odd := _odd_one(filled)):
+        shown = odd
+    form = "write 2024-12-31 or 2024-12-31 14:05"
+    return f"holds no dates, but {shown!r} for example; {form}, or name another"
+
+
+def _odd_one(texts: Any) -> str:
+    """The first text that is no date, in a column whose first text is one; else an empty text."""
+    from mlscaffold import dates
+
+    forms = dates.fitting(texts.slice(0, 1))
+    if not forms:
+        return ""
+    read = min((dates.read(texts, form) for form in forms), key=lambda found: found.null_count)
+    return _shown(texts.filter(read.is_null())[0].as_py())
+
+
+def _no_time(columns: Mapping[str, Column]) -> str:
+    """Why no column says when a row was, by the one that most likely should."""
+    dated = [column for column in columns.values() if column.kind == "date"]
+    if dated:
+        column = dated[0]
+        newest = _shown(max(column.values.drop_null().to_pylist()))
+        why = "is missing in some rows" if not column.is_complete else f"goes up to {newest}"
+        if column.distinct < 2:
+            why = "holds one date only"
+        return (
+            f"a forecast needs a time column, known in each row and of the past; "
+            f"{column.name!r} {why}. Mend it, or name it with --data time_column={column.name}."
+        )
+    named = [column for name, column in columns.items() if _LIKE_TIME.search(name)]
+    if named:
+        return f"a forecast needs a time column; {named[0].name!r} {_no_dates(named[0])}."
+    return (
+        "a forecast needs a time column, and no column holds dates such as 2024-12-31; "
+        "add one, or use another task."
+    )
 
 
 def _is_seen(column: Column) -> bool:
@@ -263,9 +311,7 @@ def _task(target: Column, task: str | None) -> str:
             f"target {name!r} holds text, and {task} needs a number; "
             "use --data task=classification."
         )
-    is_quantity = target.kind in {"whole", "number"} and (
-        target.kind == "number" or target.distinct > MOST_NUMBERS
-    )
+    is_quantity = target.kind == "number" or (target.kind == "whole" and not _are_classes(target))
     task = task or ("regression" if is_quantity else "classification")
     if task == "classification" and target.distinct > MOST_CLASSES:
         raise MlscaffoldError(
@@ -273,6 +319,12 @@ def _task(target: Column, task: str | None) -> str:
             + ("use --data task=regression." if is_quantity else "choose another column.")
         )
     return task
+
+
+def _are_classes(target: Column) -> bool:
+    """Whether whole numbers are categories: few of them, each in several rows; two always are."""
+    enough = target.distinct * FEWEST_OF_A_NUMBER <= target.filled
+    return target.distinct == 2 or (target.distinct <= MOST_NUMBERS and enough)
 
 
 def _left_out(

@@ -1,8 +1,9 @@
 """The data contract: written by `data infer`, edited by people, checked against every batch.
 
-data/contract.yaml is a pandera schema in YAML. Four keys of a column are ours, and taken off before
+data/contract.yaml is a pandera schema in YAML. Five keys of a column are ours, and taken off before
 pandera reads it: `role` (feature, target, key, series, time, left out), `why` it is left out, `typical`, the
-span that the median of a batch keeps to, and `spacing`, the step between two times of a forecast.
+span that the median of a batch keeps to, `form`, how a date is written, and `spacing`, the step between two
+times of a forecast.
 """
 
 from collections.abc import Iterator, Sequence
@@ -11,16 +12,16 @@ from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import pandas as pd
 import yaml
-from pydantic import BaseModel, Field
+from pydantic import AfterValidator, BaseModel, Field
 
 from ..persistence import write
 from ..settings import COMMAND, ContractError, ProjectError, Settings, closest, read_yaml, validate
-from . import sources
+from . import dates, sources
 
 FILE = Path("data/contract.yaml")
 BATCH = "batch of data/raw"  # the outer level of the index of all batches as one frame
@@ -31,6 +32,7 @@ HEADER = """\
 #   role      feature, target, key, series, time or left out (then with the reason, why)
 #   in_range  the smallest and the largest value;  isin: the values of a category
 #   typical   the span that the median of a batch keeps to; outside, the unit may have changed
+#   form      how a date is written where the source has it as text, by an example; or as 2024-12-31
 #   spacing   the step between two times of a series, where the task is to forecast
 #   nullable  whether a value may be missing; rows without a target are left out if it may
 # A batch that breaks it stops the loop with exit code 30 and the champion stays.
@@ -39,8 +41,16 @@ ADVICE = (
     "Nothing was trained and the champion stays. If the data is right, edit data/contract.yaml and run again. "
     "A batch that should not be there: delete its file in data/raw."
 )
-KINDS = {"float64": "a number", "boolean": "true or false", "str": "text", "datetime64[us]": "a date"}
+KINDS = {
+    "float64": "a number",
+    "Int64": "a whole number",
+    "boolean": "true or false",
+    "str": "text",
+    "datetime64[us]": "a date",
+}
+DATE = "datetime64[us]"
 BOOLEANS = {"true": True, "false": False, "1": True, "0": False, "1.0": True, "0.0": False}
+OURS = ("role", "why", "typical", "form", "spacing")
 PANDERA_KEYS = {"checks", "coerce", "description", "dtype", "nullable", "regex", "required", "title", "unique"}
 Contract = dict[str, Any]
 
@@ -65,13 +75,20 @@ class Breach:
         return f"{self.column}: {count}{self.problem}{example}" + (f" (first in row {self.row})" if self.row else "")
 
 
+def _known_form(form: str) -> str:
+    if form not in dates.FORMS:
+        raise ValueError(f"dates can be written as {', '.join(dates.FORMS)}, not as {form}")
+    return form
+
+
 class Column(BaseModel):
     """What every column says of itself; beside it stand pandera's own checks."""
 
     role: Literal["feature", "target", "key", "series", "time", "left out"]
-    dtype: Literal["float64", "boolean", "str", "datetime64[us]"]
+    dtype: Literal["float64", "Int64", "boolean", "str", "datetime64[us]"]
     nullable: bool
     typical: tuple[float, float] | None = None
+    form: Annotated[str, AfterValidator(_known_form)] | None = None
     spacing: str | None = Field(None, pattern=r"^[1-9]\d* (second|minute|hour|day|month)s?$")
 
 
@@ -108,6 +125,13 @@ def features(contract: Contract) -> list[str]:
     return columns(contract, "feature", "time")
 
 
+def beside(name: str, contract: Contract) -> str:
+    """The name of what stands beside the table's own columns, as the model's id: with a _ more if a column has it."""
+    while name in contract["columns"]:
+        name += "_"
+    return name
+
+
 def is_forecast(contract: Contract) -> bool:
     return any("spacing" in rules for rules in contract["columns"].values())
 
@@ -128,7 +152,8 @@ def coerce(
     typed, breaches = frame.copy(), []
     for name, rules in contract["columns"].items():
         if name in frame:
-            typed[name] = _as_type(frame[name], rules["dtype"], (forms or {}).get(name))
+            form = rules.get("form") or (forms or {}).get(name)
+            typed[name] = _as_type(frame[name], rules["dtype"], form)
             bad = typed[name].isna() & frame[name].notna()
             breaches += _breach(name, f"not {KINDS[rules['dtype']]}", bad, frame[name])
     return typed, breaches
@@ -284,14 +309,15 @@ def _chunks(path: Path, contract: Contract, texts: Sequence[str] = ()) -> tuple[
     """A file in chunks, and how its dates are written where one chunk alone could be read two ways."""
     chunks = sources.batch_chunks(path, texts)
     head = list(islice(chunks, 2))
-    dates = [name for name in head[0] if contract["columns"].get(name, {}).get("dtype") == "datetime64[us]"]
-    written = [name for name in dates if pd.api.types.is_string_dtype(head[0][name])]
+    rules = contract["columns"]
+    unsure = [name for name in head[0] if rules.get(name, {}).get("dtype") == DATE and "form" not in rules[name]]
+    written = [name for name in unsure if pd.api.types.is_string_dtype(head[0][name])]
     if len(head) == 1 or not written:
         return {}, chain(head, chunks)
     forms = {}
     for name in written:
         found = sources.date_forms(frame[name] for frame in sources.batch_chunks(path, texts))
-        forms[name] = (found or ["mixed"])[0]
+        forms[name] = (found or [sources.ANY_FORM])[0]
     return forms, chain(head, chunks)
 
 
@@ -310,11 +336,20 @@ def _as_type(column: pd.Series, dtype: str, form: str | None) -> pd.Series:
     """The column in a dtype of the contract; a cell that does not read as such is missing."""
     if dtype == "float64":
         return pd.to_numeric(column, errors="coerce").astype("float64")
+    if dtype == "Int64":
+        return _as_whole(column)
     if dtype == "boolean":
         return column.astype(str).str.lower().map(BOOLEANS).astype("boolean")
     if dtype.startswith("datetime64"):
-        return sources.to_dates(column, form or (sources.date_forms([column]) or ["mixed"])[0])
+        return sources.to_dates(column, form or (sources.date_forms([column]) or [sources.ANY_FORM])[0])
     return column.where(column.isna(), column.astype(str)).astype("str")
+
+
+def _as_whole(column: pd.Series) -> pd.Series:
+    """Whole numbers with all their digits, of which a float would keep sixteen."""
+    numbers = pd.to_numeric(column, errors="coerce", dtype_backend="numpy_nullable")
+    is_whole = (numbers % 1 == 0) & numbers.between(-(2**63), 2**63 - 1)
+    return numbers.where(is_whole.fillna(False)).astype("Int64")
 
 
 def _check_names(frame: pd.DataFrame, contract: Contract) -> Iterator[Breach]:
@@ -350,7 +385,7 @@ def _schema(contract: Contract) -> Any:
 
     plain = deepcopy(contract) | {"unique": None}
     for name, rules in plain["columns"].items():
-        for ours in ("role", "why", "typical", "spacing"):
+        for ours in OURS:
             rules.pop(ours, None)
         for key in rules.keys() - PANDERA_KEYS:
             if not hasattr(pa.Check, key):

@@ -2,8 +2,9 @@
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from decimal import Decimal
 from itertools import chain, combinations
 from typing import Any
 
@@ -12,11 +13,10 @@ import pandas as pd
 
 from ..settings import Params, ProjectError, Settings, closest
 from . import contract as contracts
-from . import sources
+from . import dates, sources
 
 SAMPLE = 2000  # rows; a column that gives the target away does so in any two thousand
 CLASSES = 100  # values of a target, at most
-DATE = "datetime64[us]"
 STRONGEST = 10  # columns of which every pair is tried
 SUSPICIOUS = {"classification": 0.99, "regression": 0.98}  # AUC, R²
 
@@ -38,18 +38,18 @@ class Seen:
 
     def __init__(self, few: int, counted: set[str]) -> None:
         self.few, self.counted, self.count, self.hashed = few, counted, 0, 0
-        self.kinds, self.forms, self.values = set[str](), list(sources.FORMS), set[Any]()
+        self.kinds, self.forms, self.values = set[str](), [*dates.FORMS], set[Any]()
         self.low, self.high, self.is_whole, self.is_finite = math.inf, -math.inf, True, True
         self.hashes = [np.empty(0, "uint64")]
 
     def add(self, column: pd.Series) -> None:
-        cells, before = column.dropna(), self.count
+        cells = column.dropna()
         if cells.empty:
             return
         self.count += len(cells)
         self.kinds.add(kind := _kind(cells))
         if kind == "str":
-            self._narrow_forms(cells, before)
+            self.forms = sources.date_forms([cells], self.forms)
         elif kind == "float64":
             numbers = cells.astype(float)
             cells = cells[finite := np.isfinite(numbers)]
@@ -62,17 +62,10 @@ class Seen:
             self.hashed += len(cells)
             self.hashes.append(np.unique(contracts.row_hashes(cells.to_frame())))
 
-    def _narrow_forms(self, cells: pd.Series, before: int) -> None:
-        """Leaves the forms of dates in which all cells read; the first fifty must look so, too."""
-        head = cells.head(max(0, 50 - before)).astype(str)
-        looks = head.str.contains(r"^\d{1,4}[-/.]\d").all()
-        for part in (cells.head(50), cells):
-            self.forms = sources.date_forms([part], self.forms) if looks else []
-
     @property
     def kind(self) -> str:
-        if self.kinds and self.kinds <= {"str", DATE} and self.forms:
-            return DATE
+        if self.kinds and self.kinds <= {"str", contracts.DATE} and self.forms:
+            return contracts.DATE
         return min(self.kinds) if len(self.kinds) == 1 else "str"
 
     @property
@@ -125,6 +118,8 @@ def infer_contract(batches: Iterable[Iterable[pd.DataFrame]], params: Params) ->
     for name in filter(None, [params.data.target, params.data.time, *params.data.key]):
         if name not in seen:
             raise ProjectError(f"The table has no column {closest(name, list(seen))}")
+    _check_names(seen, params)
+    _check_time(seen, params)
     _check_target(seen[params.data.target], params)
     usual = pd.concat([sample.frame.quantile([0.005, 0.995]), pd.DataFrame(medians)])
     found = {name: _infer_column(column, name, rows, usual, params) for name, column in seen.items()}
@@ -167,16 +162,29 @@ def find_leaks(frame: pd.DataFrame, target: str, task: str, features: list[str])
 def _infer_column(seen: Seen, name: str, rows: int, usual: pd.DataFrame, params: Params) -> contracts.Contract:
     role, why = _role(seen, name, params)
     rules: contracts.Contract = {"role": role} | ({"why": why} if why else {})
-    rules |= {"dtype": seen.kind, "nullable": seen.count < rows}
+    rules |= {"dtype": _dtype(seen, role), "nullable": seen.count < rows}
+    if seen.kind == contracts.DATE and "str" in seen.kinds and seen.forms[0] != sources.ISO_FORM:
+        rules["form"] = seen.forms[0]
     if role == "feature" and seen.kind == "float64":
         ends = usual[name].min(), usual[name].max()
-        return rules | {"in_range": _span(seen), "typical": [float(f"{end:.4g}") for end in ends]}
+        return rules | {
+            "in_range": _span(seen),
+            "typical": [_rounded(ends[0], math.floor), _rounded(ends[1], math.ceil)],
+        }
     return rules | (_limits(seen, role, params) if role in {"feature", "target"} else {})
+
+
+def _dtype(seen: Seen, role: str) -> str:
+    """The column's kind; but of whole numbers that name something every digit counts, as in an id of 19 digits."""
+    is_name = role in {"key", "series"} or (role == "left out" and seen.hashed)
+    if seen.kind != "float64" or not (is_name and seen.is_whole and seen.is_finite):
+        return seen.kind
+    return "Int64" if seen.low >= -(2**63) and seen.high < 2**63 else "str"
 
 
 def _kind(cells: pd.Series) -> str:
     if pd.api.types.is_datetime64_any_dtype(cells):
-        return DATE
+        return contracts.DATE
     kind = pd.api.types.infer_dtype(cells)
     if kind == "boolean":
         return "boolean"
@@ -214,6 +222,24 @@ def _limits(seen: Seen, role: str, params: Params) -> contracts.Contract:
     return {}
 
 
+def _check_names(seen: dict[str, Seen], params: Params) -> None:
+    taken = {"prediction", "horizon"} if params.forecast else {"prediction"}
+    if names := sorted(taken & seen.keys()):
+        raise ProjectError(
+            f"The column {names[0]} is called like what is kept beside the table's columns: rename it at its source."
+        )
+
+
+def _check_time(seen: dict[str, Seen], params: Params) -> None:
+    name = params.data.time
+    if name and seen[name].kind != contracts.DATE:
+        example = next(iter(seen[name].values), "nothing")
+        raise ProjectError(
+            f"The time column {name} holds no dates, but {str(example)!r} for example: write 2024-12-31 or "
+            "2024-12-31 14:05 at its source, or set data.time in params.yaml."
+        )
+
+
 def _check_target(seen: Seen, params: Params) -> None:
     """What cannot be learnt is said here, before anything is written."""
     name, task, kind = params.data.target, params.training.task, seen.kind
@@ -223,7 +249,7 @@ def _check_target(seen: Seen, params: Params) -> None:
         raise ProjectError(f"The target {name} is infinite in some rows: mend them at their source.")
     if task != "classification" and kind != "float64":
         raise ProjectError(f"The target {name} is {contracts.KINDS[kind]}, not a number: set training.task.")
-    if task == "classification" and (len(seen.values) > CLASSES or kind == DATE):
+    if task == "classification" and (len(seen.values) > CLASSES or kind == contracts.DATE):
         raise ProjectError(f"The target {name} has so many values that they are no categories: set training.task.")
 
 
@@ -235,6 +261,15 @@ def _span(seen: Seen) -> dict[str, float]:
     bottom = 0.0 if low >= 0 else math.floor((low - margin) / unit) * unit
     top = math.ceil((high + margin) / unit) * unit
     return {"min_value": float(f"{bottom:.10g}"), "max_value": float(f"{top:.10g}")}
+
+
+def _rounded(end: float, outwards: Callable[[Decimal], int]) -> float:
+    """The end of a span in four digits, outwards: rounded inwards the data itself would be outside."""
+    if not end:
+        return 0.0
+    number = Decimal(float(end))
+    unit = Decimal(10) ** (number.adjusted() - 3)
+    return float(outwards(number / unit) * unit)
 
 
 def _as_numbers(column: pd.Series) -> np.ndarray:

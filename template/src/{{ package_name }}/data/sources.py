@@ -15,22 +15,25 @@ import fsspec
 import pandas as pd
 import pyarrow as pa
 from fsspec.implementations.local import LocalFileSystem
+from pyarrow import compute as pc
 from pyarrow import csv, json, parquet
 
 from .. import credentials, variables
 from ..settings import COMMAND, ContractError, ProjectError, Settings, closest
-from . import drivers
+from . import dates, drivers
 from .oversize import LONGEST_HEADER, OversizeError, check_header, check_json, parquet_batches, parquet_metadata
 
 ENDINGS = (".csv", ".parquet", ".jsonl", ".ndjson")
 BLOCK = 1 << 21  # bytes of a text file that are parsed together; Arrow holds dozens of blocks at a time
 ROWS = 250_000  # of a chunk
+LARGEST_EXACT = 2**53  # of whole numbers, a float keeps the digits of no larger one
 PART = 1 << 25  # bytes that are kept in memory while batches are put together
-FORMS = ("ISO8601", "%Y/%m/%d", "%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y")  # of dates that are text
+ISO_FORM = next(iter(dates.FORMS))  # it can be read in one way only
+ANY_FORM = "any"  # of dates that are text: each in the first form in which it reads
 NAMED = re.compile(r"\$\{(\w+)\}")  # a variable of the environment in an address
 # What a column of a CSV file may be, the first that all its cells read as.
 TYPES = (
-    *(pa.null(), pa.int64(), pa.bool_(), pa.date32(), pa.time32("s"), pa.timestamp("s"), pa.timestamp("ns")),
+    *(pa.null(), pa.int64(), pa.bool_(), pa.date32(), pa.timestamp("s"), pa.timestamp("ns")),
     *(pa.float64(), pa.string(), pa.binary()),
 )
 
@@ -160,21 +163,38 @@ def is_sql(address: str) -> bool:
     return scheme in {"sqlite", "postgresql", "mysql", "mariadb", "mssql", "oracle", "duckdb"}
 
 
-def date_forms(columns: Iterable[pd.Series], forms: Sequence[str] = FORMS) -> list[str]:
+def date_forms(columns: Iterable[pd.Series], forms: Sequence[str] = (*dates.FORMS,)) -> list[str]:
     """The forms in which all dates of a column in chunks read; none where they are no text."""
     for column in columns:
         if pd.api.types.is_numeric_dtype(column) or pd.api.types.is_datetime64_any_dtype(column):
             return []
-        forms = [form for form in forms if to_dates(column.dropna(), form).notna().all()]
+        if column.notna().any():
+            forms = dates.fitting(_as_texts(column), forms)
     return list(forms)
 
 
-def to_dates(column: pd.Series, form: str = "mixed") -> pd.Series:
-    """The column as dates of UTC without a zone; what does not read as a date is missing."""
-    if not pd.api.types.is_datetime64_any_dtype(column):
-        column = column.astype(object)
-    dates = pd.to_datetime(column, format=form, errors="coerce", utc=True)
-    return dates.dt.tz_localize(None).astype("datetime64[us]")
+def to_dates(column: pd.Series, form: str = ANY_FORM) -> pd.Series:
+    """The column as dates of UTC without a zone, from texts in a form or as ISO has them.
+
+    What does not read as a date is missing, and no number does.
+    """
+    if pd.api.types.is_datetime64_any_dtype(column):
+        found = pd.to_datetime(column, utc=True).dt.tz_localize(None)
+    else:
+        texts = _as_texts(column)
+        read = pa.nulls(len(texts), pa.timestamp("us"))
+        for each in dates.FORMS if form == ANY_FORM else (form, ISO_FORM):
+            if read.null_count > texts.null_count:
+                read = pc.coalesce(read, dates.read(texts, each))
+        found = pd.Series(read.to_pandas(), index=column.index, name=column.name)
+    return found.astype("datetime64[us]")
+
+
+def _as_texts(column: pd.Series) -> pa.Array:
+    """The cells as text: a date of Python as ISO writes it, a number as itself."""
+    return pa.array(
+        [None if missing else str(cell) for cell, missing in zip(column, column.isna(), strict=True)], pa.string()
+    )
 
 
 def _batches(settings: Settings) -> Iterator[tuple[str, pd.DataFrame]]:
@@ -191,7 +211,7 @@ def _batches(settings: Settings) -> Iterator[tuple[str, pd.DataFrame]]:
                 raise ContractError(f"The data has no column {closest(time, list(frame))}")
             if forms is None:  # typed dates show it at once; of text, all is read for that
                 others = (other[time] for other in chunks(uri, root=root))
-                forms = date_forms(chain([frame[time]], others)) or ["mixed"]
+                forms = date_forms(chain([frame[time]], others)) or [ANY_FORM]
             months = _months(frame[time], forms[0], rows)
             yield from ((str(month), part) for month, part in frame.groupby(months))
             rows += len(frame)
@@ -201,8 +221,9 @@ def _months(column: pd.Series, form: str, before: int) -> pd.Series:
     dates = to_dates(column, form)
     if dates.isna().any():
         row = int(dates.isna().to_numpy().argmax())
-        shown = f"row {before + row + 1} has no date, but {column.iloc[row]!r}"
-        raise ContractError(f"The data's column {column.name}: {shown}.")
+        cell = column.iloc[row]
+        shown = f"row {before + row + 1} has no date" + ("" if pd.isna(cell) else f", but {str(cell)!r}")
+        raise ContractError(f"The data's column {column.name}: {shown}. Write it as 2024-12-31 or 2024-12-31 14:05.")
     return dates.dt.strftime("%Y-%m")
 
 
@@ -322,13 +343,20 @@ def _as_frame(table: pa.Table, kinds: dict[pa.DataType, Any] | None = None) -> p
         if pa.types.is_dictionary(kind):
             values = values.cast(kind.value_type)
         elif pa.types.is_decimal(kind):
-            values = values.cast(pa.float64())
-        elif pa.types.is_nested(kind) or pa.types.is_binary(kind) or pa.types.is_time(kind):
+            is_whole = kind.scale <= 0 and kind.precision <= 18
+            values = values.cast(pa.int64() if is_whole else pa.float64())
+        elif pa.types.is_time(kind):
+            values = pa.chunked_array([pa.array(map(_as_text, values.to_pylist()), pa.string())])
+        elif pa.types.is_nested(kind) or pa.types.is_binary(kind):
             texts = [v if v is None else dumps(v, default=str) for v in values.to_pylist()]
             values = pa.chunked_array([pa.array(texts, pa.string())])
         if not name.startswith("__index_level_"):
             columns[name or f"Unnamed: {position}"] = values
     return pa.table(columns).to_pandas(date_as_object=False, types_mapper=kinds and kinds.get)
+
+
+def _as_text(value: Any) -> str | None:
+    return None if value is None else str(value)
 
 
 def _parse_parquet(path: Path, rows: int) -> Iterator[pa.RecordBatch]:
@@ -343,7 +371,8 @@ def _parse_csv(path: Path, texts: Sequence[str]) -> Iterator[pa.RecordBatch]:
     """A column has the first of TYPES that all its cells read as; a file of several blocks is read twice for that."""
     with path.open("rb") as file:
         check_header(file.read(LONGEST_HEADER + 1))
-    reader = _open_csv(path, dict.fromkeys(texts, pa.string()))
+    as_text = dict.fromkeys([*texts, *_changed_by_reading(path, texts)], pa.string())
+    reader = _open_csv(path, as_text)
     if path.stat().st_size > BLOCK:
         names = reader.schema.names
         types = dict(zip(names, reader.schema.types, strict=True))
@@ -353,6 +382,25 @@ def _parse_csv(path: Path, texts: Sequence[str]) -> Iterator[pa.RecordBatch]:
             types[names[column]] = next(iter(later), pa.string())
         reader = _open_csv(path, types)
     yield from reader
+
+
+def _changed_by_reading(path: Path, texts: Sequence[str]) -> list[str]:
+    """The columns that are not what is written when they are read: times of day, and numbers of too many digits."""
+    head = next(_open_csv(path, dict.fromkeys(texts, pa.string())), None)
+    if head is None:
+        return []
+    fields = dict(zip(head.schema.names, head.columns, strict=True))
+    times = [name for name, values in fields.items() if pa.types.is_time(values.type)]
+    large = [
+        name
+        for name, values in fields.items()
+        if pa.types.is_floating(values.type) and (pc.max(pc.abs(values)).as_py() or 0) > LARGEST_EXACT
+    ]
+    if not large:
+        return times
+    written = next(_open_csv(path, dict.fromkeys([*texts, *large], pa.string())))
+    digits = (name for name in large if pc.all(pc.match_substring_regex(written[name], r"^[+-]?\d*$")).as_py())
+    return [*times, *digits]
 
 
 def _open_csv(path: Path, types: dict[str, pa.DataType]) -> csv.CSVStreamingReader:
@@ -417,10 +465,24 @@ def _read_sql(address: str, root: Path, rows: int) -> Iterator[pd.DataFrame]:
 
     engine, query = database(address, root)
     with reachable(address), engine.connect().execution_options(stream_results=True) as connection:
-        if " " in query.strip():
+        if table := _table_of(sqlalchemy.inspect(connection), query):
+            yield from pd.read_sql_table(table[1], connection, schema=table[0], chunksize=rows)
+        elif " " in query.strip():
             yield from pd.read_sql_query(sqlalchemy.text(query), connection, chunksize=rows)
         else:
-            yield from pd.read_sql_table(query, connection, chunksize=rows)
+            known = sqlalchemy.inspect(connection)
+            tables = [*known.get_table_names(), *known.get_view_names()]
+            raise ProjectError(f"{address}: there is no table {closest(query, tables)}")
+
+
+def _table_of(database: Any, name: str) -> tuple[str | None, str] | None:
+    """The schema and the name of a table or view, which may have blanks; None where there is no such table."""
+    if database.has_table(name):
+        return None, name
+    schema, _, table = name.partition(".")
+    if table and schema in database.get_schema_names() and database.has_table(table, schema=schema):
+        return schema, table
+    return None
 
 
 def expand(address: str) -> str:

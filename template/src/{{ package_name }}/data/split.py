@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
@@ -19,7 +19,8 @@ HOLDOUT = Path("data/holdout.parquet")
 class Split:
     """Typed rows for training, the frozen holdout, and newer rows that no model has seen, if any.
 
-    `features` are the columns to learn from; `rows` is what the table of a forecast was made from.
+    `features` are the columns to learn from, `empty` those that have no value in the rows for training; `rows` is
+    what the table of a forecast was made from.
     """
 
     train: pd.DataFrame
@@ -27,6 +28,7 @@ class Split:
     window: pd.DataFrame
     features: list[str]
     rows: Split | None = None
+    empty: tuple[str, ...] = ()
 
 
 def freeze(frame: pd.DataFrame, settings: Settings) -> None:
@@ -55,7 +57,16 @@ def split(frame: pd.DataFrame, settings: Settings) -> Split:
     check_overlap(train, holdout, key)
     newest = frame[window].reset_index(drop=True)
     parts = Split(train.reset_index(drop=True), holdout, newest, contracts.features(contract))
-    return settings.rolling.tables(parts, settings) if settings.rolling else parts
+    return _without_empty(settings.rolling.tables(parts, settings) if settings.rolling else parts)
+
+
+def _without_empty(parts: Split) -> Split:
+    """The parts without the features that nothing can be learnt of, as a column that came only lately."""
+    empty = tuple(name for name in parts.features if parts.train[name].isna().all())
+    features = [name for name in parts.features if name not in empty]
+    if not features:
+        raise ProjectError(f"No column is left to learn from: {', '.join(empty)} have no value in the training rows.")
+    return replace(parts, features=features, empty=empty)
 
 
 def check_overlap(train: pd.DataFrame, holdout: pd.DataFrame, key: list[str] | None = None) -> None:

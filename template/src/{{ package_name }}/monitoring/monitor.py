@@ -220,8 +220,8 @@ def look_at(scene: Scene, window: str, truth: pd.Series | None = None) -> Iterat
     limits, live, rows = scene.limits, scene.live, scene.rows[window]
     if len(rows) < limits.min_rows:
         return
-    if "model" in rows:  # what another champion said is no sign of this one
-        rows = rows.assign(**{PREDICTION: rows[PREDICTION].where(rows["model"] == live.pointer["id"])})
+    if (model := contracts.beside("model", live.contract)) in rows:  # what another champion said is no sign of this one
+        rows = rows.assign(**{PREDICTION: rows[PREDICTION].where(rows[model] == live.pointer["id"])})
     features = contracts.columns(live.contract, "feature")
     broken = breaches(rows, live.contract)
     now = windows.watched(rows, live)
@@ -306,11 +306,11 @@ def _said(scene: Scene, rows: pd.DataFrame) -> np.ndarray:
     """What was predicted, as the judge takes it; what was not kept is asked for again."""
     if scene.judge.task == "regression" and PREDICTION in rows:
         return pd.to_numeric(rows[PREDICTION]).to_numpy(float)
-    names = [f"probability_{label}" for label in scene.judge.classes]
+    names = [contracts.beside(f"probability_{label}", scene.live.contract) for label in scene.judge.classes]
     if set(names) <= set(rows):
         return rows[names].to_numpy(float)
     typed = contracts.coerce(rows, scene.live.contract)[0]
-    return scene.judge.predict(scene.live.estimator, as_input(typed, contracts.features(scene.live.contract)))
+    return scene.judge.predict(scene.live.estimator, as_input(typed, list(scene.live.estimator.feature_names_in_)))
 
 
 def _keys(frame: pd.DataFrame, contract: contracts.Contract) -> pd.Series:

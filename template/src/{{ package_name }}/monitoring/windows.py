@@ -122,8 +122,11 @@ def served(
     """
     newest: dict[str, contracts.Sample] = {}
     counts = Counter[str]()
-    columns = [*([] if contracts.is_forecast(contract) else ["served_at"]), *contracts.columns(contract, "time")]
+    times_of_rows = contracts.columns(contract, "time")
+    columns = [*([] if contracts.is_forecast(contract) else [contracts.beside("served_at", contract)]), *times_of_rows]
     for name, frame in sources.named_chunks(address, root=root, texts=contracts.texts(contract)):
+        known = [column for column in times_of_rows if column in frame]
+        frame[known] = contracts.coerce(frame[known], contract)[0]
         names, times = cut(frame, name, limits.window, columns)
         for window, rows in frame.assign(**{TIME: times}).groupby(names):
             if among is None or window in among:
@@ -161,7 +164,7 @@ def sides(settings: Settings, live: Champion) -> list[tuple[Champion, pd.DataFra
     """What the champion knows, with its predictions; of a forecast what it said of each date, then what it knows."""
     rows, task = known(settings, live), settings.forecasts
     if not task:
-        said = live.estimator.predict(as_input(rows, contracts.features(live.contract)))
+        said = live.estimator.predict(as_input(rows, list(live.estimator.feature_names_in_)))
         return [(live, rows.assign(**{PREDICTION: said}))]
     told, asked = (replace(live, contract=part(live.contract)) for part in (task.answers, task.history))
     return [(told, task.told(live, settings, rows)), (asked, rows)]

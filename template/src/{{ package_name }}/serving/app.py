@@ -40,6 +40,7 @@ def _without_zone(value: datetime) -> datetime:
 
 TYPES: dict[str, Any] = {
     "float64": Annotated[float, Field(allow_inf_nan=False)],
+    "Int64": Annotated[int, Field(ge=-(2**63), lt=2**63)],
     "boolean": bool,
     "str": str,
     "datetime64[us]": Annotated[

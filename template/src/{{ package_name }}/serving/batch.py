@@ -98,7 +98,9 @@ def _predicted(champion: live.Champion, source: str, say: Callable[[str], None])
     for frame in filter(len, chunks):
         X = live.to_features(frame, champion.contract, name, before=rows)
         predicted, scores = live.predict(champion.estimator, X)
-        result = pd.concat([predicted, *([] if scores is None else [scores.add_prefix("probability_")])], axis=1)
+        chances = pd.DataFrame(index=X.index) if scores is None else scores.add_prefix("probability_")
+        chances = chances.rename(columns=lambda name: contracts.beside(name, champion.contract))
+        result = pd.concat([predicted, chances], axis=1)
         if taken := [column for column in result if column in frame]:
             raise ProjectError(f"{name} already has a column {taken[0]!r}: rename it.")
         rows += len(frame)

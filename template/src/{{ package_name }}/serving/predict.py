@@ -29,8 +29,8 @@ def load(root: Path, environment: str = "dev") -> Champion:
     if pointer is None:
         raise ProjectError("There is no champion yet: retrain makes the first.")
     estimator, contract = champion.load_model(root, pointer, environment), contracts.load(root)
-    known = sorted(estimator.feature_names_in_)
-    if known != sorted(contracts.features(contract)) and not contracts.is_forecast(contract):
+    is_known = set(estimator.feature_names_in_) <= set(contracts.features(contract))
+    if not is_known and not contracts.is_forecast(contract):
         raise ProjectError(f"Champion {pointer['id']} reads other columns than {contracts.FILE} has: run retrain.")
     return Champion(pointer, estimator, contract)
 
@@ -69,7 +69,11 @@ def _breaches(column: pd.Series, typed: pd.Series, rules: contracts.Contract) ->
 
 
 def predict(estimator: Any, X: pd.DataFrame) -> tuple[pd.Series, pd.DataFrame | None]:
-    """The predictions and, for classes, the probability of each in a column of its own."""
+    """The predictions and, for classes, the probability of each in a column of its own.
+
+    A column that had no value when the model was trained is none of its features.
+    """
+    X = X[list(getattr(estimator, "feature_names_in_", X.columns))]
     if not hasattr(estimator, "predict_proba"):
         return pd.Series(estimator.predict(X), index=X.index, name="prediction"), None
     scores = pd.DataFrame(estimator.predict_proba(X), X.index, [str(label) for label in estimator.classes_])

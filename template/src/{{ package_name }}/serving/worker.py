@@ -82,15 +82,18 @@ class Worker:
             predicted, scores = live.predict(self.champion.estimator, as_input(frame, self.features))
         return predicted.tolist(), None if scores is None else scores.to_dict("records")
 
+    def _beside(self, name: str) -> str:
+        return contracts.beside(name, self.champion.contract)
+
     def _line(self, row: Row, prediction: Any, chances: dict[str, float]) -> dict[str, Any]:
         asked = dict(zip([*self.features, *self.keys], row, strict=True))
-        named = {f"probability_{label}": chance for label, chance in chances.items()}
+        named = {self._beside(f"probability_{label}"): chance for label, chance in chances.items()}
         return {**asked, "prediction": prediction, **named}
 
     def _keep(self, folder: Path, rows: list[Row], predicted: list[Any], scores: list[dict[str, float]] | None) -> None:
         """Adds the rows and their answers to the file of the day, in one write; of a forecast the answers alone."""
         now = datetime.now(UTC)
-        said = {"served_at": now.isoformat(timespec="milliseconds"), "model": self.id}
+        said = {self._beside("served_at"): now.isoformat(timespec="milliseconds"), self._beside("model"): self.id}
         chances = scores or [{}] * len(rows)
         lines = predicted if self.forecast else list(map(self._line, rows, predicted, chances))
         try:

@@ -84,6 +84,8 @@ def _run(settings: Settings, say: Say, may_promote: bool) -> rounds.Round | None
 
     with step("contract", say):
         parts, batches = judging.prepare(settings)
+    if parts.empty:
+        say(f"  left out: {', '.join(parts.empty)} (no value in the rows to learn from)")
     if may_promote and is_champion(settings):
         return None
     with step("train", say):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from .. import model
@@ -70,10 +71,12 @@ def make_model(X: Any, settings: Settings) -> Any:
 
 
 def target_of(frame: Any, settings: Settings) -> Any:
-    """The target as scikit-learn takes it: floats, or objects for classes."""
+    """The target as scikit-learn takes it: floats; for classes booleans too, or objects."""
     values = frame[settings.params.data.target]
     if settings.params.training.kind == "regression":
         return values.astype(float)
+    if pd.api.types.is_bool_dtype(values):
+        return values.astype(bool)  # of objects that are booleans it says that the labels are unknown
     return values if values.dtype.kind == "f" else values.astype(object)
 
 
