@@ -191,6 +191,40 @@ def test_an_answer_of_the_wrong_type_names_the_question(
         both(step(folder), tmp_path, data={"size": answer})
 
 
+def test_all_that_has_to_be_answered_is_told_at_once(tmp_path: Path) -> None:
+    new = (
+        "name:\n  type: str\ncolour:\n  type: str\n  choices: [green, blue]\n  default: green\n"
+        "size:\n  type: int\n"
+        "double:\n  type: int\n  default: '{{ size * 2 }}'\n"
+        "shape:\n  type: str\n  choices: [round, flat]\n  default: square\n"
+    )
+    folder = made(tmp_path, {"copier.yml": QUESTIONS}, {"copier.yml": new})
+    with pytest.raises(MlscaffoldError) as caught:
+        both(step(folder), tmp_path)
+    assert caught.value.message == (
+        "The question size is new and has no default. "
+        "The default of the question shape is not allowed: 'square' is not in ['round', 'flat']. "
+        "The answer 'red' to colour is no longer allowed: 'red' is not in ['green', 'blue']. "
+        "Answer them: --data size=ANSWER --data shape=ANSWER --data colour=ANSWER"
+    )
+
+
+def test_an_answer_that_is_a_list_where_none_can_be_is_refused_with_the_type(
+    tmp_path: Path,
+) -> None:
+    question = f"{QUESTIONS}size:\n  type: int\n  default: 3\n"
+    folder = made(tmp_path, {"copier.yml": QUESTIONS}, {"copier.yml": question})
+    with pytest.raises(MlscaffoldError, match=r"answer to size is not allowed: .+ int"):
+        both(step(folder), tmp_path, data={"size": [1]})
+
+
+def test_a_broken_question_is_named(tmp_path: Path) -> None:
+    question = f"{QUESTIONS}size:\n  type: int\n  secret: true\n"
+    folder = made(tmp_path, {"copier.yml": QUESTIONS}, {"copier.yml": question})
+    with pytest.raises(MlscaffoldError, match="question size is broken: secret: "):
+        both(step(folder), tmp_path)
+
+
 def test_a_question_that_became_computed_is_computed(tmp_path: Path) -> None:
     new = QUESTIONS.replace("default: red", "when: false\n  default: '{{ name }}!'")
     folder = made(

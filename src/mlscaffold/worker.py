@@ -180,14 +180,36 @@ class FastWorker(_main.Worker):
     def _ask(self) -> None:
         """Ask, and check every answer: given, typed, recorded, or a default."""
         naming.check_answers(self.data)
-        try:
-            super()._ask()
-        except (ValueError, TypeError) as error:  # Copier's ways to refuse an answer
-            name = _question_that_failed(error)
-            if name is None or is_raised_by_us(error) or isinstance(error, ValidationError):
-                raise
-            raise self._refusal(name, str(error)) from None
+        refused = self._ask_all()
+        if refused:
+            raise _to_answer(refused)
         self._refuse_credentials()
+
+    def _ask_all(self) -> dict[str, str]:
+        """Ask Copier's way; the questions that have to be answered first, each with the reason.
+
+        Copier ends at the first one. It is left out then, so that the next ones are found too.
+        """
+        refused: dict[str, str] = {}
+        left_out: set[str] = set()
+        questions = self.template.questions_data
+        while True:
+            rest = {name: one for name, one in questions.items() if name not in left_out}
+            vars(self.template)["questions_data"] = rest
+            try:
+                super()._ask()
+            except Exception as error:
+                name = _question_that_failed(error)
+                if name is None or is_raised_by_us(error):
+                    raise
+                # It may fail only because one before it has no answer.
+                if not any(_mentions(questions[name], other) for other in left_out):
+                    refused[name] = self._refusal(name, error)
+                left_out.add(name)
+            else:
+                return refused
+            finally:
+                vars(self.template)["questions_data"] = questions
 
     def _refuse_credentials(self) -> None:
         naming.refuse_credentials(self._shown_answers())
@@ -199,14 +221,38 @@ class FastWorker(_main.Worker):
         answers = self.answers.combined
         return {name: answers[name] for name in names if name in answers}
 
-    def _refusal(self, name: str, text: str) -> MlscaffoldError:
-        """Return the error for an answer that the template does not allow."""
-        reason = " ".join(_REFUSAL.sub("", text).split()).rstrip(".")
+    def _refusal(self, name: str, error: Exception) -> str:
+        """Return why the question needs another answer. Raises where no answer helps."""
+        if isinstance(error, ValidationError):
+            raise _broken_question(name, error) from None
+        if not isinstance(error, (ValueError, TypeError)):  # Copier's ways to refuse an answer
+            raise error
         if name in self.data:
-            return MlscaffoldError(f"The answer to {name} is not allowed: {reason}.")
-        if text == f'Question "{name}" is required':
-            return _to_answer(f"The question {name} is new and has no default.", name)
-        return _to_answer(f"The default of the question {name} is not allowed: {reason}.", name)
+            reason = self._reason(name, error)
+            raise MlscaffoldError(f"The answer to {name} is not allowed: {reason}.") from None
+        if str(error) == f'Question "{name}" is required':
+            return f"The question {name} is new and has no default."
+        return f"The default of the question {name} is not allowed: {self._reason(name, error)}."
+
+    def _reason(self, name: str, error: Exception) -> str:
+        """Return why Copier refuses an answer, in its own words if it has any."""
+        text = " ".join(_REFUSAL.sub("", str(error)).split()).rstrip(".")
+        type_ = self.template.questions_data[name].get("type", "yaml")
+        return text or f"it is not of the type {type_}"
+
+    def _question(self, name: str) -> _user_data.Question:
+        """Return Copier's question of this name, as it is with the answers so far."""
+        try:
+            return _user_data.Question(
+                answers=self.answers,
+                context=self._render_context(),
+                jinja_env=self.jinja_env,
+                settings=self.settings,
+                var_name=name,
+                **self.template.questions_data[name],
+            )
+        except ValidationError as error:
+            raise _broken_question(name, error) from None
 
     def message_after(self, operation: str) -> str:
         """What the template says to people after a copy or an update."""
@@ -217,18 +263,13 @@ class FastWorker(_main.Worker):
         """The questions that would be asked, with their help; defaults stand in for answers."""
         self.answers = _user_data.AnswersMap(init=self.data, metadata=self.template.metadata)
         asked = {}
-        for name, details in self.template.questions_data.items():
-            question = _user_data.Question(
-                answers=self.answers,
-                context=self._render_context(),
-                jinja_env=self.jinja_env,
-                settings=self.settings,
-                var_name=name,
-                **details,
-            )
+        for name in self.template.questions_data:
+            question = self._question(name)
             if name not in self.data and question.get_when() and question.get_ask():
                 asked[name] = question.get_message().strip()
-            with contextlib.suppress(ValueError):  # the default may be one that has to be changed
+            with contextlib.suppress(
+                ValueError, TypeError
+            ):  # the default may be one that has to be changed
                 self.answers.user[name] = question.get_default()
         return asked
 
@@ -259,11 +300,12 @@ class VersionWorker(FastWorker):
         with Phase.use(Phase.UNDEFINED):
             return [self._render_string(path) for path in self.external_paths().values()]
 
-    def _ask(self) -> None:
+    def _ask_all(self) -> dict[str, str]:
         vars(self.subproject)["last_answers"] = dict(self.recorded)
-        super()._ask()
+        refused = super()._ask_all()
         if self.defaults:
-            self._refuse_what_is_no_longer_allowed()
+            refused |= self._no_longer_allowed()
+        return refused
 
     def _refuse_credentials(self) -> None:
         if not self.is_written:
@@ -273,13 +315,24 @@ class VersionWorker(FastWorker):
         naming.refuse_credentials(recorded, again=True)
         naming.refuse_credentials(answers)
 
-    def _refuse_what_is_no_longer_allowed(self) -> None:
-        """Copier would take the default instead, and nobody would know."""
+    def _no_longer_allowed(self) -> dict[str, str]:
+        """Return the recorded answers that Copier would replace by a default, unseen."""
+        refused = {}
         for name in self.template.questions_data:
             known = name in self.answers.last or name in self.answers.hidden or name in self.data
             if name in self.recorded and not known:
                 value = self.recorded[name]
-                raise _to_answer(f"The answer {value!r} to {name} is no longer allowed.", name)
+                why = self._why_not_allowed(name, value)
+                refused[name] = f"The answer {value!r} to {name} is no longer allowed{why}."
+        return refused
+
+    def _why_not_allowed(self, name: str, value: Any) -> str:
+        try:
+            question = self._question(name)
+            question.validate_answer(question.parse_answer(value))
+        except (ValueError, TypeError) as error:
+            return f": {self._reason(name, error)}"
+        return ""
 
     def defaults_taken(self) -> dict[str, Any]:
         """The questions that nobody answered yet, with the defaults that they took."""
@@ -423,5 +476,18 @@ def _question_that_failed(error: BaseException) -> str | None:
     return None
 
 
-def _to_answer(text: str, name: str) -> MlscaffoldError:
-    return MlscaffoldError(f"{text} Answer it: --data {name}=ANSWER")
+def _mentions(details: Mapping[str, Any], name: str) -> bool:
+    """Say whether a question's own text names another one."""
+    return re.search(rf"\b{re.escape(name)}\b", repr(dict(details))) is not None
+
+
+def _broken_question(name: str, error: ValidationError) -> MlscaffoldError:
+    first = error.errors()[0]
+    place = ".".join(map(str, first["loc"]))
+    return MlscaffoldError(f"The template's question {name} is broken: {place}: {first['msg']}.")
+
+
+def _to_answer(refused: Mapping[str, str]) -> MlscaffoldError:
+    options = " ".join(f"--data {name}=ANSWER" for name in refused)
+    them = "it" if len(refused) == 1 else "them"
+    return MlscaffoldError(f"{' '.join(refused.values())} Answer {them}: {options}")
