@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from generated import Render
+from pathspec import GitIgnoreSpec
 from pipelines import FILES, nodes, pipelines, steps
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -124,6 +127,17 @@ def test_gitlab_shows_in_orange_that_it_had_no_model(render: Render) -> None:
     assert code
     assert job["allow_failure"] == {"exit_codes": int(code[1])}
     assert job["script"][-1] == "uv run --locked demo restore --strict"
+
+
+@pytest.mark.parametrize("forge", FILES)
+def test_renovate_leaves_alone_what_the_template_pins(render: Render, forge: str) -> None:
+    project = render({"project_name": "demo", "forge": forge})
+    left = json.loads((project / "renovate.json").read_text(encoding="utf-8"))["ignorePaths"]
+    managed = tomllib.loads((project / ".mlscaffold.toml").read_text("utf-8"))["ownership"]
+    patterns = {f"/{path.removesuffix('**')}" for path in left}
+    assert patterns <= set(managed["managed"])
+    pinned = [*FILES[forge], "deployment/Dockerfile", ".devcontainer/devcontainer.json"]
+    assert all(GitIgnoreSpec.from_lines(patterns).match_file(path) for path in pinned)
 
 
 def test_a_step_of_another_kind_is_noticed() -> None:
