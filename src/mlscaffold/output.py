@@ -18,6 +18,7 @@ from mlscaffold.credentials import mask, mask_all
 from mlscaffold.errors import printable
 
 WIDTH = 16
+_NEXT = 7  # the columns of `Next:`
 
 
 class Step:
@@ -87,6 +88,23 @@ def raw(data: bytes) -> None:
 def as_json(value: Any) -> None:
     text = json.dumps(mask_all(value), indent=2, ensure_ascii=False, default=str)
     click.echo(printable(text))
+
+
+def next_lines(commands: Sequence[tuple[str, str]]) -> list[str]:
+    """What to type next, each with what it is for: beside it, or below it on a narrow terminal.
+
+    A command stays on one line whatever its length, so that it can be copied.
+    """
+    column = max(len(typed) for typed, _ in commands) + 2
+    longest = max(len(why) for _, why in commands)
+    has_room = not is_terminal() or _NEXT + column + longest <= width()
+    lines: list[str] = []
+    for typed, why in commands:
+        beside = f"{typed:<{column}}{why}".rstrip() if has_room else typed
+        lines.append(f"{'' if lines else 'Next:':<{_NEXT}}{beside}")
+        if why and not has_room:
+            lines.append(f"{'':<{_NEXT}}  {why}")
+    return lines
 
 
 def tree(root: str, paths: Sequence[str]) -> str:

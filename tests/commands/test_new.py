@@ -336,9 +336,10 @@ def test_questions_are_asked_on_a_terminal(
         return answers
 
     monkeypatch.setattr("copier._main.unsafe_prompt", prompt)
-    typed = f"{customers.name}\nchruned\nchurned\n"
+    typed = f"no-such.csv\n{customers.name}\nchruned\nchurned\n"
     made = new("churn", "--template", repository(SHOP), "--no-env", answers=typed)
     assert made.exit_code == 0, made.output
+    assert "no-such.csv" in made.stderr
     assert "Did you mean churned" in made.stderr
     assert asked == ["name", "colour"]
     assert "target: churned\n" in (folder / "churn" / ".copier-answers.yml").read_text()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -17,6 +17,7 @@ from mlscaffold.errors import MlscaffoldError
 
 if TYPE_CHECKING:
     from mlscaffold.project import Project
+    from mlscaffold.table import Proposal
     from mlscaffold.template import Template
 
 # The questions of a template that learns from a table; `new` answers them from the table itself.
@@ -163,23 +164,24 @@ def _prepare(
 
 def _answer_from_data(request: Request, answers: dict[str, Any]) -> dict[str, Any]:
     """The answers, with those about the data read from the table."""
-    if request.ask and "data_uri" not in answers:
-        text = "? Address of the table to learn from (empty for the sample data)"
-        answers["data_uri"] = click.prompt(text, default="", show_default=False)
+    is_asked = request.ask and "data_uri" not in answers
+    if is_asked:
+        answers["data_uri"] = _ask_for_address()
     if not answers.get("data_uri"):
         return answers
-    from mlscaffold import table
-
-    keys = answers.get("key_columns")
-    inspect = partial(
-        table.inspect,
-        str(answers["data_uri"]),
-        task=answers.get("task"),
-        time_column=answers.get("time_column"),
-        key_columns=_as_list(keys) if isinstance(keys, str) else keys,
-        cwd=Path.cwd(),
-    )
-    proposal = inspect(target=answers.get("target"))
+    inspect = _inspector(answers)
+    proposal = None
+    while proposal is None:
+        try:
+            proposal = inspect(target=answers.get("target"))
+        except MlscaffoldError as error:
+            if not is_asked:
+                raise
+            output.note(f"  {error.format_message()}")
+            answers["data_uri"] = _ask_for_address()
+            if not answers["data_uri"]:
+                return answers
+            inspect = _inspector(answers)
     while request.ask and "target" not in answers:
         chosen = click.prompt("? Column to predict", default=proposal.target)
         try:
@@ -198,8 +200,30 @@ def _answer_from_data(request: Request, answers: dict[str, Any]) -> dict[str, An
     }
     if not (request.ask or request.take_defaults) and "target" not in answers:
         del found["target"]
+    from mlscaffold import table
+
     recorded = table.recorded_address(proposal.address, request.root, Path.cwd())
     return {**answers, **found, "data_uri": recorded}
+
+
+def _ask_for_address() -> str:
+    text = "? Address of the table to learn from (empty for the sample data)"
+    return str(click.prompt(text, default="", show_default=False))
+
+
+def _inspector(answers: Mapping[str, Any]) -> Callable[..., Proposal]:
+    """Return table.inspect, which still needs a target, for the table that the answers name."""
+    from mlscaffold import table
+
+    keys = answers.get("key_columns")
+    return partial(
+        table.inspect,
+        str(answers["data_uri"]),
+        task=answers.get("task"),
+        time_column=answers.get("time_column"),
+        key_columns=_as_list(keys) if isinstance(keys, str) else keys,
+        cwd=Path.cwd(),
+    )
 
 
 def _as_list(text: str) -> list[str]:
@@ -315,8 +339,8 @@ def _print_result(
     if round_:
         _print_round(round_, place)
     output.result()
-    for number, (typed, why) in enumerate(following):
-        output.result(f"{'Next:' if number == 0 else '':<7}{typed:<52}{why}".rstrip())
+    for line in output.next_lines(following):
+        output.result(line)
 
 
 def _next(
