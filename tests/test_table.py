@@ -7,6 +7,7 @@ import random
 import sqlite3
 import time
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -439,3 +440,32 @@ def test_a_forecast_without_a_time_says_why(days: list[Any], words: str, tmp_pat
     rows = pa.table({"day": days, "y": [n * 1.5 for n in range(20)]})
     where = write_csv(rows, tmp_path / "t")
     assert words in refusal(where, tmp_path, task="forecasting", target="y")
+
+
+def test_a_name_with_blanks_that_is_no_table_is_told_with_the_tables(tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "t.db") as database:
+        database.execute('CREATE TABLE "order lines" (x, y)')
+    assert "Did you mean order lines?" in refusal("sqlite:///t.db#order line", tmp_path)
+    assert "There are: order lines." in refusal("sqlite:///t.db#no such thing", tmp_path)
+
+
+@pytest.mark.parametrize("start", [2**63, -(2**64), 10**25])
+def test_a_key_of_more_than_64_bits_keeps_its_digits(start: int, tmp_path: Path) -> None:
+    rows = "".join(f"{start + n},{n % 7},{n % 2}\n" for n in range(60))
+    (tmp_path / "t.csv").write_text("id,x,y\n" + rows)
+    assert table.inspect("t.csv", cwd=tmp_path).key_columns == ("id",)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        pa.array([n * 10**9 + 1 for n in range(60)]).cast(pa.time64("ns")),
+        pa.array([[("a", n)] for n in range(60)], pa.map_(pa.string(), pa.int64())),
+        pa.array([Decimal(10**25 + n) for n in range(60)], pa.decimal128(38, 0)),
+    ],
+    ids=["time in nanoseconds", "map", "whole decimal"],
+)
+def test_rare_types_of_parquet_are_no_error(values: pa.Array, tmp_path: Path) -> None:
+    columns = {"rare": values, "x": [n % 7 for n in range(60)], "y": [n % 2 for n in range(60)]}
+    pa.parquet.write_table(pa.table(columns), tmp_path / "t.parquet")
+    assert table.inspect("t.parquet", cwd=tmp_path).left_out == {"rare": "like a key"}

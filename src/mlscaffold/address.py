@@ -148,14 +148,16 @@ def _head(files: Any, path: str) -> tuple[bytes, float]:
 def _read_csv(files: Any, path: str) -> Sample:
     import pyarrow.csv
 
-    from mlscaffold import oversize
+    from mlscaffold import encodings, oversize
 
     data, share = _head(files, path)
     first = data[:100_000].split(b"\n", 1)[0]
     if not data[:4096].strip():
         raise MlscaffoldError("is an empty file; give a table with a header and rows.")
-    if b"\0" in data[:4096]:
-        raise MlscaffoldError("is not a CSV file, whatever its name says.")
+    try:
+        encodings.check(data)
+    except encodings.EncodingError as error:
+        raise MlscaffoldError(str(error)) from None
     oversize.check_header(data)
     if b"," not in first and (b";" in first or b"\t" in first):
         raise MlscaffoldError("separates its values by ';' or tabs; write it with commas.")
@@ -167,9 +169,30 @@ def _read_csv(files: Any, path: str) -> Sample:
         # One thread knows the number of a ragged row; one block has the types of all its rows.
         slow = pyarrow.csv.ReadOptions(use_threads=False, block_size=len(data) + 1)
         table = pyarrow.csv.read_csv(io.BytesIO(data), slow, parse, convert)
-    if binary := [f.name for f in table.schema if pyarrow.types.is_binary(f.type)]:
-        raise MlscaffoldError(f"{binary[0]!r} is not UTF-8 text; convert the file, with iconv say.")
+    if large := _larger_than_whole(table):
+        convert.column_types = dict.fromkeys(large, pyarrow.string())
+        slow = pyarrow.csv.ReadOptions(use_threads=False, block_size=len(data) + 1)
+        written = pyarrow.csv.read_csv(io.BytesIO(data), slow, parse, convert)
+        for name in filter(lambda name: _is_digits(written[name]), large):
+            table = table.set_column(table.column_names.index(name), name, written[name])
     return _sampled(table, share)
+
+
+def _larger_than_whole(table: Any) -> list[str]:
+    """The columns of numbers that are too large for 64 bits, and would lose their last digits."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if len(set(table.column_names)) < table.num_columns:
+        return []
+    floats = [field.name for field in table.schema if pa.types.is_floating(field.type)]
+    return [name for name in floats if (pc.max(pc.abs(table[name])).as_py() or 0) >= 2**63]
+
+
+def _is_digits(texts: Any) -> bool:
+    import pyarrow.compute as pc
+
+    return bool(pc.all(pc.match_substring_regex(texts, r"^[+-]?\d*$")).as_py())
 
 
 def _read_lines(files: Any, path: str) -> Sample:
@@ -245,7 +268,7 @@ def _select_all(inspector: Any, what: str) -> str:
     schema, _, table = what.partition(".")
     if table and schema in inspector.get_schema_names() and inspector.has_table(table, schema):
         return f"SELECT * FROM {quote(schema)}.{quote(table)}"
-    if " " in what:
+    if re.match(r"\W*(?:select|with|values|table|from)\b", what, re.IGNORECASE):
         return what
     raise unknown("table", what, [*inspector.get_table_names(), *inspector.get_view_names()])
 

@@ -62,6 +62,11 @@ def _kind(values: Any) -> tuple[str, Any]:
         return "boolean", values
     if types.is_integer(values.type):
         return "whole", values
+    if types.is_decimal(values.type) and values.type.scale <= 0:
+        try:
+            return "whole", values.cast(pa.int64())
+        except pa.ArrowInvalid:  # of more digits than a number of 64 bits has
+            return "text", values.cast(pa.string())
     if types.is_floating(values.type) or types.is_decimal(values.type):
         values = values.cast(pa.float64())
         values = pc.if_else(pc.is_nan(values), pa.scalar(None, pa.float64()), values)
@@ -72,6 +77,8 @@ def _kind(values: Any) -> tuple[str, Any]:
     if types.is_string(values.type) or types.is_large_string(values.type):
         dates = _dates(values)
         return ("text", values) if dates is None else ("date", dates)
+    if types.is_time(values.type):
+        values = values.cast(pa.time64("us"), safe=False)  # Python has no nanoseconds
     texts = [None if value is None else str(value) for value in values.to_pylist()]
     return "text", pa.chunked_array([pa.array(texts, pa.string())])
 

@@ -181,6 +181,10 @@ def _unpacked_bytes(values: Any) -> int:
         return pc.sum(pc.take(lengths, values.indices)).as_py() or 0
     if pa.types.is_struct(kind):
         return sum(_unpacked_bytes(part) for part in values.flatten())
+    if pa.types.is_map(kind):
+        start, end = values.offsets[0].as_py(), values.offsets[-1].as_py()
+        parts = (values.keys, values.items)
+        return sum(_unpacked_bytes(part.slice(start, end - start)) for part in parts)
     if pa.types.is_nested(kind) and hasattr(values, "flatten"):
         return _unpacked_bytes(values.flatten())
     return int(values.nbytes)

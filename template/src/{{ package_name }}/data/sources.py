@@ -20,7 +20,7 @@ from pyarrow import csv, json, parquet
 
 from .. import credentials, variables
 from ..settings import COMMAND, ContractError, ProjectError, Settings, closest
-from . import dates, drivers
+from . import dates, drivers, encodings
 from .oversize import LONGEST_HEADER, OversizeError, check_header, check_json, parquet_batches, parquet_metadata
 
 ENDINGS = (".csv", ".parquet", ".jsonl", ".ndjson")
@@ -323,6 +323,8 @@ def _parse(path: Path, texts: Sequence[str], rows: int) -> Iterator[pa.RecordBat
             yield batch
     except OversizeError as error:
         raise ProjectError(f"{name}: {error}") from None
+    except encodings.EncodingError as error:
+        raise ContractError(f"{name} {error}") from None
     except (pa.ArrowInvalid, pa.ArrowTypeError, UnicodeDecodeError) as error:
         reason = re.sub(r"(?:CSV parse error: )?Row #(\d+)", _row, str(error)).splitlines()[0]
         raise ContractError(f"{name}: {reason}") from None
@@ -343,16 +345,26 @@ def _as_frame(table: pa.Table, kinds: dict[pa.DataType, Any] | None = None) -> p
         if pa.types.is_dictionary(kind):
             values = values.cast(kind.value_type)
         elif pa.types.is_decimal(kind):
-            is_whole = kind.scale <= 0 and kind.precision <= 18
-            values = values.cast(pa.int64() if is_whole else pa.float64())
+            values = _plain_number(values)
         elif pa.types.is_time(kind):
-            values = pa.chunked_array([pa.array(map(_as_text, values.to_pylist()), pa.string())])
+            times = values.cast(pa.time64("us"), safe=False)  # Python has no nanoseconds
+            values = pa.chunked_array([pa.array(map(_as_text, times.to_pylist()), pa.string())])
         elif pa.types.is_nested(kind) or pa.types.is_binary(kind):
             texts = [v if v is None else dumps(v, default=str) for v in values.to_pylist()]
             values = pa.chunked_array([pa.array(texts, pa.string())])
         if not name.startswith("__index_level_"):
             columns[name or f"Unnamed: {position}"] = values
     return pa.table(columns).to_pandas(date_as_object=False, types_mapper=kinds and kinds.get)
+
+
+def _plain_number(decimals: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Decimals as whole numbers where they are, with all digits that 64 bits hold; as floats otherwise."""
+    if decimals.type.scale <= 0:
+        try:
+            return decimals.cast(pa.int64())
+        except pa.ArrowInvalid:
+            pass
+    return decimals.cast(pa.float64())
 
 
 def _as_text(value: Any) -> str | None:
@@ -370,7 +382,9 @@ def _parse_parquet(path: Path, rows: int) -> Iterator[pa.RecordBatch]:
 def _parse_csv(path: Path, texts: Sequence[str]) -> Iterator[pa.RecordBatch]:
     """A column has the first of TYPES that all its cells read as; a file of several blocks is read twice for that."""
     with path.open("rb") as file:
-        check_header(file.read(LONGEST_HEADER + 1))
+        head = file.read(LONGEST_HEADER + 1)
+    check_header(head)
+    encodings.check(head)
     as_text = dict.fromkeys([*texts, *_changed_by_reading(path, texts)], pa.string())
     reader = _open_csv(path, as_text)
     if path.stat().st_size > BLOCK:
@@ -381,6 +395,10 @@ def _parse_csv(path: Path, texts: Sequence[str]) -> Iterator[pa.RecordBatch]:
             later = TYPES[TYPES.index(kind) + 1 :] if kind in TYPES else ()
             types[names[column]] = next(iter(later), pa.string())
         reader = _open_csv(path, types)
+    if any(map(pa.types.is_binary, reader.schema.types)):  # so Arrow takes what is not UTF-8
+        with path.open("rb") as file:
+            for number, line in enumerate(file, 1):
+                encodings.check(line, number)
     yield from reader
 
 
@@ -465,9 +483,10 @@ def _read_sql(address: str, root: Path, rows: int) -> Iterator[pd.DataFrame]:
 
     engine, query = database(address, root)
     with reachable(address), engine.connect().execution_options(stream_results=True) as connection:
+        query = query.strip().rstrip(";")
         if table := _table_of(sqlalchemy.inspect(connection), query):
             yield from pd.read_sql_table(table[1], connection, schema=table[0], chunksize=rows)
-        elif " " in query.strip():
+        elif re.match(r"\W*(?:select|with|values|table|from)\b", query, re.IGNORECASE):
             yield from pd.read_sql_query(sqlalchemy.text(query), connection, chunksize=rows)
         else:
             known = sqlalchemy.inspect(connection)
