@@ -36,6 +36,38 @@ def test_a_repository_of_another_user_says_what_to_type(
         git.exchange("status", cwd=tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("written", "advice"),
+    [
+        (
+            "fatal: unsafe repository ('/srv/a b' is owned by someone else)\n",
+            "git config --global --add safe.directory '/srv/a b'",
+        ),
+        (
+            "error: gpg failed to sign the data:\ngpg: skipped: No secret key\n\n"
+            "fatal: failed to write commit object\n",
+            "No secret key: git could not sign the commit. Unlock or name the key",
+        ),
+        (
+            "fatal: Unable to create '/p/.git/index.lock': File exists.\n\n"
+            "Another git process seems to be running.\nremove the file manually to continue.\n",
+            "File exists. Another git process seems to be running. remove the file manually to",
+        ),
+        (
+            "error: Updates were rejected.\nhint: Integrate the remote changes\nhint: and push.\n",
+            "Updates were rejected. Integrate the remote changes and push",
+        ),
+    ],
+)
+def test_what_git_says_to_do_is_said(
+    written: str, advice: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "run", lambda *_, **__: process.Finished(128, "", written))
+    with pytest.raises(git.GitError) as caught:
+        git.run("commit", cwd=tmp_path)
+    assert advice in caught.value.message
+
+
 def test_missing_git_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(MlscaffoldError, match="git is not installed"):

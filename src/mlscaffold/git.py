@@ -145,7 +145,7 @@ def run(
     except FileNotFoundError:
         raise MlscaffoldError(f"git is not installed. {_how_to_get(OLDEST_THAT_MERGES)}") from None
     if done.returncode:
-        raise GitError(f"git {_command_name(arguments)}: {_with_advice(done.reason)}")
+        raise GitError(f"git {_command_name(arguments)}: {_with_advice(done.reason, done.stderr)}")
     return done.stdout.rstrip("\n")
 
 
@@ -180,20 +180,39 @@ def exchange(
     if done.returncode not in codes:
         lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
         reason = next((line for line in lines if line.startswith(("fatal", "error"))), lines[-1])
-        raise GitError(f"git {_command_name(arguments)}: {_with_advice(reason)}")
+        raise GitError(f"git {_command_name(arguments)}: {_with_advice(reason, done.stderr)}")
     return done
 
 
-def _with_advice(reason: str) -> str:
-    """Return git's reason, with what it advises on lines of their own that are not shown."""
+def _with_advice(reason: str, stderr: str) -> str:
+    """Return git's reason with what to do about it, which git writes on lines of their own."""
     reason = reason.removeprefix("fatal: ")
-    if owner := re.search(r"dubious ownership in repository at '(.+)'", reason):
-        folder = shlex.quote(owner[1])
+    if owner := re.search(
+        r"dubious ownership in repository at '(.+)'|unsafe repository \('(.+)' is owned", reason
+    ):
+        folder = shlex.quote(owner[1] or owner[2])
         return (
             f"{reason}: it belongs to another user. If you trust what is in it, type: "
             f"git config --global --add safe.directory {folder} and then this again"
         )
-    return reason
+    if re.search(r"failed to sign|cannot run gpg|Load key|signingkey|sign the data", stderr):
+        details = [line for line in stderr.splitlines() if line.startswith("gpg: ")]
+        return (
+            f"{' '.join([reason, *details])}: git could not sign the commit. Unlock or name the "
+            "key (git config user.signingKey KEY), or type: git config --global "
+            "commit.gpgSign false and then this again"
+        )
+    return " ".join([reason, *_hints(stderr)]).rstrip(".")
+
+
+def _hints(stderr: str) -> list[str]:
+    """Return the lines that begin with "hint:", and those below the blank line after the error."""
+    lines = stderr.strip().splitlines()
+    hints = [line.removeprefix("hint:").strip() for line in lines if line.startswith("hint:")]
+    if hints:
+        return [hint for hint in hints if hint]
+    _, _, below = stderr.partition("fatal: ")[2].partition("\n\n")
+    return below.split()
 
 
 def is_coloured(cwd: Path) -> bool:

@@ -83,6 +83,16 @@ def test_conflicts_and_kept_files_are_exit_code_1(folder: Path) -> None:
     assert "Still in conflict: a" in again.stderr
 
 
+def test_an_update_over_the_open_conflicts_of_the_last_one_names_them(folder: Path) -> None:
+    commit(folder.parent / "t", {"a": "other\n"}, tag="v3")
+    update(folder)
+    commit(folder.parent / "t", {"a": "another\n"}, tag="v4")
+    before = tree(folder)
+    refused = update(folder)
+    assert (refused.exit_code, tree(folder)) == (2, before)
+    assert "Still in conflict: a. Resolve it and commit, or take" in refused.stderr
+
+
 def test_a_dry_run_prints_the_same_lines_and_writes_nothing(folder: Path) -> None:
     before = tree(folder)
     shown = update(folder, "--dry-run", "--diff")

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from mlscaffold import git
 from mlscaffold.errors import MlscaffoldError
-from mlscaffold.merge import trees
+from mlscaffold.merge import index, trees
 from mlscaffold.merge.objects import FOLDER, Objects
 from mlscaffold.merge.plan import Action, Plan
 from mlscaffold.merge.repository import Repository
@@ -39,6 +39,13 @@ def check_clean(plan: Plan) -> None:
     changed |= {path for path in unseen if now.get(path) != planned[path]}
     if git.run("rev-parse", "HEAD", cwd=repository.top) != repository.head:
         raise MlscaffoldError("A commit was made while the update was computed. Update again.")
+    in_conflict = changed & set(index.unresolved(repository))
+    if in_conflict:
+        raise MlscaffoldError(
+            f"Still in conflict: {', '.join(sorted(in_conflict))}. Resolve it and commit, or take "
+            "the last update back with mlscaffold update --abort; then update again. "
+            "Nothing was written."
+        )
     if changed:
         raise MlscaffoldError(
             f"Not committed, and the update changes it too: {', '.join(sorted(changed))}. "
