@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -79,6 +81,8 @@ def move_in(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         "GIT_AUTHOR_DATE": "2026-01-02T03:04:05Z",
         "GIT_COMMITTER_DATE": "2026-01-02T03:04:05Z",
         "LC_ALL": "C",
+        # As in an environment that is activated: uv is there.
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]),
     }.items():
         monkeypatch.setenv(name, value)
         # Copier hands its tasks the variables as they were when plumbum was imported.

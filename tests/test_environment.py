@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -132,3 +133,19 @@ def test_synchronise_makes_lock_and_environment(tmp_path: Path) -> None:
     git(tmp_path, "init", "-q")
     assert environment.synchronise(tmp_path).python.startswith("3.")
     assert (tmp_path / "uv.lock").exists()
+
+
+def test_uv_that_is_not_on_the_path_is_said(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    assert environment.path_to_uv() == ""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    typed = environment.path_to_uv()
+    found = subprocess.run(
+        ["/bin/sh", "-c", f"{typed}; uv --version"],
+        env={"PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert found.stdout.startswith("uv ")

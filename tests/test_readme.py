@@ -53,7 +53,6 @@ def missing() -> str:
 def test_each_line_is_known() -> None:
     lines = typed()
     assert "--run" in lines[0]
-    assert "cd demo" in lines
     assert "mlscaffold status" in lines
     assert all("<" not in line for line in lines)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
+import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -139,6 +141,16 @@ def _read(record: Path, root: Path) -> Round:
         smallest_gain=data.get("smallest_gain"),
         report=(record.parent / "report.html").relative_to(root).as_posix(),
     )
+
+
+def path_to_uv() -> str:
+    """Return what a person types to have uv on the PATH; "" where it is there."""
+    if shutil.which("uv"):
+        return ""
+    folder = str(Path(_uv()).parent)
+    if os.name == "nt":
+        return f'$env:PATH = "{folder};$env:PATH"'
+    return f'export PATH={shlex.quote(folder)}:"$PATH"'
 
 
 def _uv() -> str:

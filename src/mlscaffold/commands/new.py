@@ -11,7 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mlscaffold import config, environment, git, naming, options, output, store, yaml_text
+from mlscaffold import (
+    config,
+    environment,
+    git,
+    naming,
+    options,
+    output,
+    store,
+    surroundings,
+    yaml_text,
+)
 from mlscaffold.environment import Environment, Round, StepError
 from mlscaffold.errors import MlscaffoldError
 
@@ -90,6 +100,7 @@ def command(
         take_defaults=defaults,
     )
     git.check_version(git.OLDEST)
+    surroundings.check(request.root, makes_repository=not no_git)
     source, answers = _prepare(request, given, settings)
     if run and not source.may_build:
         raise MlscaffoldError(
@@ -347,6 +358,14 @@ def _next(
     place: str, command: str | None, made: Environment | None, round_: Round | None
 ) -> list[tuple[str, str]]:
     """What to type next, and what it is for."""
+    find_uv = environment.path_to_uv()
+    uv = [(find_uv, "uv came with mlscaffold, and is not on the PATH")] if find_uv else []
+    return [*uv, *_next_in(place, command, made, round_)]
+
+
+def _next_in(
+    place: str, command: str | None, made: Environment | None, round_: Round | None
+) -> list[tuple[str, str]]:
     enter = (f"cd {place}", "")
     if command is None:
         return [enter, ("git log --stat", "see what was made"), ("ls", "look around")]

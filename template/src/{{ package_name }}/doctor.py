@@ -3,6 +3,7 @@
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -35,8 +36,11 @@ def findings(settings: Settings) -> list[Finding]:
     root, uri = settings.root, settings.params.data.uri
     frozen = (root / split.HOLDOUT).is_file()
     thaw = "restore" if (root / f"{split.HOLDOUT}.dvc").exists() else "retrain"
-    synced = _runs(root, os.environ.get("UV", "uv"), "sync", "--check")
+    uv = os.environ.get("UV") or shutil.which("uv")
+    synced = bool(uv) and _runs(root, str(uv), "sync", "--check")
+    how = "activate the environment in which mlscaffold is, which has it, or pip install uv"
     return [
+        Finding(bool(uv), "uv is on the PATH", how),
         Finding(sys.version_info >= (3, 11), "Python 3.11 or newer", "uv venv --python 3.11"),
         Finding((root / "uv.lock").is_file(), "uv.lock is there", "uv lock"),
         Finding(synced, "the environment is as uv.lock", "uv sync"),
