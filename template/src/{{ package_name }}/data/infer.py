@@ -143,7 +143,8 @@ def find_leaks(frame: pd.DataFrame, target: str, task: str, features: list[str])
     sample = frame.sample(min(SAMPLE, len(frame)), random_state=0)
     if task == "classification":  # a class that is there once cannot be cross-validated
         labels = sample[target].astype(str)
-        sample = sample[labels.map(labels.value_counts()) > 1].assign(**{target: labels})
+        labels = labels[labels.map(labels.value_counts()) > 1]
+        sample = sample.loc[labels.index].assign(**{target: labels})
     if sample[target].nunique() < 2:
         return []
     values = {name: _as_numbers(sample[name]) for name in features}
