@@ -53,13 +53,18 @@ class Answer(BaseHTTPRequestHandler):
     def change(self, path: str, body: dict[str, Any]) -> Any:
         pulls = self.server.pulls
         if self.command == "GET":
-            return pulls[::-1]
+            return [self.listed(pull) for pull in pulls[::-1]]
         if self.command == "POST":
             number = len(pulls) + 1
             pulls.append({"number": number, "state": "open", "html_url": f"https://forge/{number}"})
         pull = pulls[-1] if self.command == "POST" else pulls[int(path.rsplit("/", 1)[1]) - 1]
         pull.update(body)
         return pull
+
+    def listed(self, pull: dict[str, Any]) -> dict[str, Any]:
+        """As GitHub lists it: the branches with their repository."""
+        sides = {side: {"ref": pull[side], "repo": {"id": 7}} for side in ("head", "base")}
+        return {**pull, **sides}
 
     def log_message(self, *_: Any) -> None:
         """A test prints nothing."""
@@ -251,5 +256,5 @@ def agree(calls: list[Call], paths: dict[str, Any]) -> None:
             jsonschema.validate(body, schema | {"additionalProperties": False})
         [answer] = [call["responses"][code] for code in ("200", "201") if code in call["responses"]]
         schema = answer["content"]["application/json"]["schema"]
-        read = {"number", "state", "body", "html_url"}
+        read = {"number", "state", "body", "html_url", "head", "base", "merged_at"}
         assert read <= schema.get("items", schema)["properties"].keys()

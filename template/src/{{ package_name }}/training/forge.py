@@ -6,11 +6,13 @@ What a call needs stands in variables that the forge's CI sets; where they are n
 import base64
 import json
 import os
+import time
 import urllib.error
 import urllib.request
 from dataclasses import dataclass, replace
+from email.message import Message
 from typing import Any
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote, unquote, urljoin, urlsplit
 
 from .. import credentials
 from ..settings import ProjectError
@@ -34,11 +36,14 @@ class Forge:
     page: str
     branches: tuple[str, str]  # the fields for where it comes from and where it goes
     most: int  # characters in a text
+    merged: tuple[str, str]  # a field, and its value once a request is merged; "" where any value says so
+    head: str = ""  # git's ref of a request's commit, where the API tells the branch's instead
     query: str = ""  # of every other call
     prefix: str = ""  # of a branch's name
     author: tuple[str, str] = ("retrain", "retrain@noreply.localhost")  # of a commit, where git knows nobody
     personal: str = ""  # where a person keeps a token
     token: str = ""
+    variable: str = ""  # where the token came from
     scheme: str = "Bearer"  # how the API takes the token
 
     @property
@@ -65,6 +70,8 @@ FORGES = (
         page="{html_url}",
         branches=("head", "base"),
         most=65_000,
+        merged=("merged_at", ""),
+        head="refs/pull/{number}/head",
         author=("github-actions[bot]", "41898282+github-actions[bot]@users.noreply.github.com"),
     ),
     Forge(
@@ -83,6 +90,7 @@ FORGES = (
         page="{web_url}",
         branches=("source_branch", "target_branch"),
         most=1_000_000,
+        merged=("state", "merged"),
     ),
     Forge(
         name="Azure DevOps",
@@ -102,6 +110,7 @@ FORGES = (
         branches=("sourceRefName", "targetRefName"),
         prefix="refs/heads/",
         most=4_000,
+        merged=("status", "completed"),
     ),
 )
 
@@ -112,6 +121,16 @@ RUNS = (
     "&resultFilter=succeeded&queryOrder=finishTimeDescending&definitions={SYSTEM_DEFINITIONID}"
     "&branchName={BUILD_SOURCEBRANCH}"
 )
+
+
+# A forge learns of a pushed branch a moment later, and says until then that there is none: 404, GitHub 422, others 400;
+# 405 is "try again later".
+NOT_YET = {400, 404, 405, 422}
+WAITS = (0.5, 1, 2, 4)  # seconds
+# Newest first, so that what lies behind so many pages is about no round of today.
+PAGES = 40
+PAGE = 100
+MOVED = {301, 302, 307, 308}
 
 
 class ForgeError(ProjectError):
@@ -130,10 +149,12 @@ class Request:
     is_open: bool
     text: str
     page: str
+    is_merged: bool = False
+    commit: str = ""  # where it comes from; on Gitea the branch's, also once the request is merged
 
 
 class _Stay(urllib.request.HTTPRedirectHandler):
-    """The token goes nowhere else: a redirect is an error."""
+    """The token goes nowhere else: `_open` looks at where a redirect leads."""
 
     def redirect_request(self, *_: Any) -> None:
         return None
@@ -148,7 +169,7 @@ def here() -> Forge | None:
             continue
         for name in forge.tokens:
             if token := os.environ.get(name):
-                return _with_token(forge, token)
+                return _with_token(replace(forge, variable=name), token)
         raise ProjectError(f"{forge.name} opens no request without a token: set {' or '.join(forge.tokens)}.")
     return None
 
@@ -242,10 +263,22 @@ def git_settings(forge: Forge) -> dict[str, str]:
 
 
 def listed(forge: Forge, branch: str) -> list[Request]:
-    """The requests that came from a branch, the newest first."""
-    found = _call(forge, "GET", forge.requests + forge.listing, branch=branch)
-    items = found["value"] if isinstance(found, dict) else found
-    return [_request(forge, item) for item in items]
+    """The requests that came from a branch of this very repository, the newest first.
+
+    The filter in the address is a wish: Gitea answers with every request, and a fork may have a branch of that name.
+    """
+    first = _address(forge, forge.requests + forge.listing, branch=branch)
+    is_azure = forge.name == "Azure DevOps"
+    found: list[dict[str, Any]] = []
+    for page in range(PAGES):
+        more = f"&$skip={page * PAGE}" if is_azure else f"&page={page + 1}"
+        content, headers = _open(forge, "GET", first + (more if page else ""))
+        items = content["value"] if isinstance(content, dict) else content
+        found += items
+        has_next = len(items) == PAGE if is_azure else 'rel="next"' in headers.get("Link", "")
+        if not (items and (has_next or headers.get("X-Next-Page"))):
+            break
+    return [_request(forge, item) for item in found if _is_from(forge, item, branch)]
 
 
 def save(forge: Forge, known: Request | None, branch: str, base: str, title: str, text: str) -> Request:
@@ -255,7 +288,14 @@ def save(forge: Forge, known: Request | None, branch: str, base: str, title: str
         address = f"{forge.requests}/{known.number}{forge.query}"
         return _request(forge, _call(forge, forge.change, address, content))
     content |= {field: forge.prefix + name for field, name in zip(forge.branches, (branch, base), strict=True)}
-    return _request(forge, _call(forge, "POST", forge.requests + forge.query, content))
+    for wait in (*WAITS, None):
+        try:
+            return _request(forge, _call(forge, "POST", forge.requests + forge.query, content))
+        except ForgeError as error:
+            if wait is None or error.status not in NOT_YET:
+                raise
+            time.sleep(wait)
+    raise AssertionError("the last try returns or raises")
 
 
 def one_line(text: str) -> str:
@@ -266,7 +306,30 @@ def one_line(text: str) -> str:
 def _request(forge: Forge, item: dict[str, Any]) -> Request:
     field, value = forge.state
     page = _address(forge, forge.page, **item)
-    return Request(item[forge.number], item[field] == value, item.get(forge.text) or "", page)
+    merged, how = forge.merged
+    is_merged = item.get(merged) == how if how else bool(item.get(merged))
+    text = item.get(forge.text) or ""
+    return Request(item[forge.number], item[field] == value, text, page, is_merged, _commit(item))
+
+
+def _commit(item: dict[str, Any]) -> str:
+    """The commit that a request comes from; "" where the forge does not say it."""
+    for name, field in (("head", "sha"), ("lastMergeSourceCommit", "commitId")):
+        if isinstance(item.get(name), dict):
+            return str(item[name].get(field) or "")
+    return str(item.get("sha") or "")
+
+
+def _is_from(forge: Forge, item: dict[str, Any], branch: str) -> bool:
+    """Whether a request came from a branch of the repository that it goes to, by what the request itself says."""
+    source, target = (item.get(field) for field in forge.branches)
+    if isinstance(source, dict) and isinstance(target, dict):
+        # Gitea keeps the name of a branch that is gone in `label`; GitHub puts the owner before it there.
+        is_named = branch in (source.get("ref"), source.get("label"))
+        ids = [(side.get("repo") or {}).get("id") for side in (source, target)]
+        return is_named and ids[0] is not None and ids[0] == ids[1]
+    is_fork = "forkSource" in item or item.get("source_project_id") != item.get("target_project_id")
+    return source == forge.prefix + branch and not is_fork
 
 
 def _address(forge: Forge, address: str, **values: Any) -> str:
@@ -280,22 +343,50 @@ def _call(forge: Forge, method: str, address: str, content: Any = None, **values
 
 
 def _send(forge: Forge, method: str, url: str, content: Any = None, timeout: int = 30) -> Any:
+    return _open(forge, method, url, content, timeout)[0]
+
+
+def _open(
+    forge: Forge, method: str, url: str, content: Any = None, timeout: int = 30, moves: int = 3
+) -> tuple[Any, Message]:
+    """The JSON of an answer and its headers; a renamed repository is followed to, on the same server alone."""
     headers = {"Authorization": f"{forge.scheme} {forge.token}", "Accept": "application/json"}
     body = None if content is None else json.dumps(content).encode()
     request = urllib.request.Request(url, body, headers | {"Content-Type": "application/json"}, method=method)
     status = 0
     try:
         with urllib.request.build_opener(_Stay).open(request, timeout=timeout) as answer:
-            return json.load(answer)
+            return json.load(answer), answer.headers
     except urllib.error.HTTPError as error:
         status = error.code
+        to = urljoin(url, error.headers.get("Location") or "")
+        if status in MOVED and moves and urlsplit(to)[:2] == urlsplit(url)[:2]:
+            return _open(forge, method, to, content, timeout, moves - 1)
         said = f"{error.code}: {_message(error.read())}"
     except ValueError:
         said = "no JSON: is the token right?"
     except OSError as error:
         said = str(error)
     message = f"{forge.name} answered {method} {url.partition('?')[0]} with {said}"
+    if forge.variable and status == 401:
+        message = f"{forge.name} refused the token in {forge.variable}: set one that is valid. {message}"
+    elif forge.variable and status == 403:
+        message = f"The token in {forge.variable} may not do this (a scope is missing?). {message}"
     raise ForgeError(one_line(message), status)
+
+
+def why(forge: Forge, said: str) -> str:
+    """What git's words about a refusal mean; "" where they say it themselves."""
+    if any(words in said for words in ("could not read Username", "Authentication failed", "returned error: 401")):
+        return f"{forge.name} refused the token in {forge.variable}: set one that is valid. "
+    if "returned error: 403" in said:
+        return (
+            f"The token in {forge.variable} may not write here: it only reads, lacks a scope, or the repository is "
+            "archived. "
+        )
+    if "hook declined" in said or "protected branch" in said:
+        return f"The branch is protected: let the owner of the token in {forge.variable} push to it. "
+    return ""
 
 
 def _message(body: bytes) -> str:

@@ -65,15 +65,17 @@ def propose(settings: Settings, record: rounds.Round, say: loop.Say) -> Proposal
     _check(settings, record)
     remote = _look(root, there)
     known = forge.listed(there, BRANCH) if there else []
-    for request in known:
-        if _is_about(request, record) and not request.is_open:
-            return Proposal("closed", request.page)
+    now = next((request for request in known if request.is_open), None)
+    # One that was closed and opened again is open; else a person has said no to this round.
+    if not (now and _is_about(now, record)):
+        for request in known:
+            if _is_about(request, record) and not request.is_open:
+                return Proposal("closed", request.page)
     if (remote.round, remote.parent) != (record.id, versions.commit(root)):
         _publish(root, record, remote, there, say)
     if not there:
         say(f"Open a request from {BRANCH} to {remote.base}, its text is {loop.REPORT}; after its merge: git restore .")
         return Proposal("pushed")
-    now = next((request for request in known if request.is_open), None)
     saved = forge.save(there, now, BRANCH, remote.base, title(record), text(settings, record, there.most))
     return Proposal("updated" if now else "opened", saved.page)
 
@@ -143,8 +145,26 @@ def _look(root: Path, there: forge.Forge | None) -> Remote:
     shown = _git(root, "log", "-1", "--format=%T%n%P%n%(trailers:key=Round,valueonly)", tip).split()
     # The mark names the files too: a person who amends the commit leaves the mark, but not the files.
     if len(shown) != 4 or shown[3] != shown[0]:
+        if there and _is_merged(root, there, tip):
+            return Remote(base, tip)
         raise ProjectError(f"origin's branch {BRANCH} has a person's commit: merge it, or delete the branch first.")
     return Remote(base, tip, shown[2], shown[1])
+
+
+def _is_merged(root: Path, there: forge.Forge, tip: str) -> bool:
+    """Whether a request of that very commit was merged, squashed or not: nothing is lost when the branch goes on.
+
+    A commit that a person pushed after the merge is none of the request's; Gitea's API says it is, git's refs do not.
+    """
+    for request in forge.listed(there, BRANCH):
+        if not (request.is_merged and request.commit == tip):
+            continue
+        if not there.head:
+            return True
+        head = there.head.format(number=request.number)
+        if _git(root, "ls-remote", "origin", head, there=there).split()[:1] == [tip]:
+            return True
+    return False
 
 
 def _publish(root: Path, record: rounds.Round, remote: Remote, there: forge.Forge | None, say: loop.Say) -> None:
@@ -185,5 +205,6 @@ def _git(
         ["git", *command], cwd=root, env=environment, capture_output=True, encoding="utf-8", check=False
     )
     if done.returncode not in okay:
-        raise ProjectError(forge.one_line(f"git {command[0]}: {done.stderr}"))
+        meaning = forge.why(there, done.stderr) if there else ""
+        raise ProjectError(forge.one_line(f"{meaning}git {command[0]}: {done.stderr}"))
     return done.stdout
