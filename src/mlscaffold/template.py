@@ -184,7 +184,9 @@ def render(
     with plain_errors(template.checkout.address):
         if can_render_fast():
             worker = _worker(template, destination, answers, ask=ask)
-            worker.run_copy()
+            # Copier asks git for the files' modes, which would start the user's core.fsmonitor.
+            with plumbum.local.env(**git.with_settings(git.NO_PROGRAMS.items())):
+                worker.run_copy()
             message = worker.message_after("copy")
         else:
             worker, message = render_plainly(template, destination, answers, ask=ask), ""
