@@ -68,6 +68,8 @@ def fitting(texts: Any, forms: Iterable[str] = FORMS) -> list[str]:
     if not len(filled):
         return []
     head = filled.slice(0, 50)  # most columns are no dates, and that shows at once
+    if not pc.all(pc.match_substring_regex(head, r"\d")).as_py():
+        return []
     found = [form for form in forms if not read(head, form).null_count]
     return [form for form in found if not read(filled, form).null_count]
 

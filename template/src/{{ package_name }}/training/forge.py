@@ -393,7 +393,7 @@ def _message(body: bytes) -> str:
     """What the forge says of its refusal, in any of the shapes that they give it."""
     try:
         content = json.loads(body)
-        errors = [error.get("message", error) for error in content.get("errors", []) if isinstance(error, dict)]
+        errors = [error.get("message", error) for error in content.get("errors") or [] if isinstance(error, dict)]
         return "; ".join(map(str, [content.get("message") or content.get("error") or content, *errors]))
     except (ValueError, AttributeError):
         return body.decode("utf-8", "replace")
