@@ -41,7 +41,7 @@ def test_a_wheel_from_the_sdist_holds_the_same(clone: Path, tmp_path: Path) -> N
     done = build(clone, "sdist")
     assert done.returncode == 0, done.stderr
     with tarfile.open(next((clone / "dist").glob("*.tar.gz"))) as archive:
-        archive.extractall(tmp_path / "sdist", filter="data")
+        archive.extractall(tmp_path / "sdist")  # Debian 12's Python has no filter yet
     unpacked = next((tmp_path / "sdist").iterdir())
     assert wheel(unpacked).read(BUNDLE)[:200] == direct[:200]
 
