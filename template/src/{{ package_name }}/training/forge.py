@@ -276,7 +276,8 @@ def listed(forge: Forge, branch: str) -> list[Request]:
         items = content["value"] if isinstance(content, dict) else content
         found += items
         has_next = len(items) == PAGE if is_azure else 'rel="next"' in headers.get("Link", "")
-        if not (items and (has_next or headers.get("X-Next-Page"))):
+        is_short = int(headers.get("X-Total-Count") or 0) > len(found)  # Gitea may say this alone
+        if not (items and (has_next or is_short or headers.get("X-Next-Page"))):
             break
     return [_request(forge, item) for item in found if _is_from(forge, item, branch)]
 

@@ -206,5 +206,7 @@ def _git(
     )
     if done.returncode not in okay:
         meaning = forge.why(there, done.stderr) if there else ""
-        raise ProjectError(forge.one_line(f"{meaning}git {command[0]}: {done.stderr}"))
+        # That git may not ask for a name says nothing to those who gave a token.
+        is_said = meaning and "could not read Username" in done.stderr
+        raise ProjectError(forge.one_line(meaning if is_said else f"{meaning}git {command[0]}: {done.stderr}"))
     return done.stdout
