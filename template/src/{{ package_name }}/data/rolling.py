@@ -109,7 +109,8 @@ def make_table(rows: pd.DataFrame, plan: Plan) -> pd.DataFrame:
         raise ContractError(f"{label[twice].iloc[0]}, {problem}.")
     columns = [plan.target, *plan.others, *([PART] if PART in rows else [])]
     history = as_input(rows, columns).set_index(index).unstack("series")
-    history = history.reindex(range(history.index[0], history.index[-1] + 1))
+    # One step more, so that the steps show in what they differ, as in the hour, also where there is one row.
+    history = history.reindex(range(history.index[0] - 1, history.index[-1] + 1))
     names = rows[plan.series].set_axis(label, axis=0).groupby(level=0).first()
     return pd.concat(_at(h, history, names, plan) for h in range(1, plan.horizon + 1)).sort_index()
 
